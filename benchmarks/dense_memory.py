@@ -39,7 +39,8 @@ from torchvision.models.detection import MaskRCNN as StockMaskRCNN
 from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from segtrain.runtime import resolve_precision, thread_count
+from segtrain.device import resolve_precision
+from segtrain.runtime import thread_count
 from segtrain.segmenters.mask_rcnn.mask_targets import sample_targets
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.targets import Target

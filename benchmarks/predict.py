@@ -50,8 +50,9 @@ from segtrain.data.check.load import load_index
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.loader import Batch, TrainingLoader
+from segtrain.device import resolve_precision
 from segtrain.records import Category, Prediction, to_predictions
-from segtrain.runtime import resolve_precision, thread_count
+from segtrain.runtime import thread_count
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.mask_rcnn.preprocess import InputSize
 

@@ -53,7 +53,8 @@ def _circumstances(repeats: int) -> str:
 
     from segtrain.runtime import describe_environment
 
-    found = describe_environment(torch.device("cuda" if torch.cuda.is_available() else "cpu"), "auto")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = describe_environment(device, "auto", torch.get_num_threads())
     gpu = f", {found['gpu']}" if "gpu" in found else ""
     machine = f"{found['processor']}, {found['cores']} cores, {found['memory_gib']} GiB{gpu}; {found['platform']}"
     versions = ", ".join([f"python {found['python']}", *(f"{name} {_version(name)}" for name in PACKAGES)])

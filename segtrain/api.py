@@ -22,6 +22,7 @@ from segtrain.data.coco.joined_files import AnnotationFiles, annotation_file
 from segtrain.data.coco.result_file import load_results as _load_results
 from segtrain.data.coco.result_ids import ResultIds
 from segtrain.data.coco.rules import AnnotationRules, BoxesWithoutMasks, Crowd, Frame, Witnesses
+from segtrain.data.evaluation_images import evaluation_images
 from segtrain.data.frames.result_frames import check_frame_of_results
 from segtrain.data.images.decode import decode, decode_pages
 from segtrain.data.images.image_files import ImageError
@@ -31,7 +32,6 @@ from segtrain.data.images.opening import PILLOW_LIMIT
 from segtrain.data.images.orientation import Exif
 from segtrain.data.images.reading import Pages, Reading, check_channels, one_image_pages
 from segtrain.data.images.samples import Samples
-from segtrain.data.loader import evaluation_images
 from segtrain.data.split_intensity import headers_of, set_intensity
 from segtrain.data.splits import Split
 from segtrain.data.storage.address import Address, expand_location

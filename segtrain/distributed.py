@@ -5,23 +5,25 @@ Without other processes, every function returns at once and has no effect, so ca
 Numbers and objects travel between the CPUs by gloo, and the gradients of networks on CUDA by NCCL. All processes must
 call the same functions in the same order. One that ends breaks the connections of the others, which then raise
 `LostProcessError`.
+
+PyTorch is imported where a process joins others, and not by this module: it takes seconds and 500 MB, and commands
+without a network do not need it.
 """
 
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
-from typing import Any, TypeVar
-
-import torch
-import torch.distributed as dist
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from segtrain.errors import SegtrainError
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 T = TypeVar("T")
 # That a process has ended is noticed at once; this is for one that hangs, or whose machine is cut off. It does not hold
@@ -30,7 +32,7 @@ LOST_AFTER = timedelta(seconds=float(os.environ.get("SEGTRAIN_LOST_AFTER", 900))
 
 _groups = count()
 _meetings = count()
-_store: Store | None = None
+_store: "Store | None" = None
 _is_alone = False
 
 
@@ -48,9 +50,14 @@ def joined() -> Iterator[None]:
         LostProcessError: the others cannot be reached.
     """
     global _store, _meetings
-    if not is_started_by_torchrun() or dist.is_initialized():
+    if not is_started_by_torchrun() or _joined_group() is not None:
         yield
         return
+    import torch
+    import torch.distributed as dist
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
     with noticing_losses():
         store, rank, size = next(rendezvous("env://"))
         _store = PrefixStore(f"segtrain/{_attempt()}/{next(_groups)}", store)
@@ -80,14 +87,20 @@ def is_started_by_torchrun() -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
+def _joined_group() -> Any:
+    """Return ``torch.distributed`` in a process that belongs to a group, whoever has made it; else None."""
+    dist = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_available() and dist.is_initialized() else None
+
+
 def rank() -> int:
     """Return the number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() and not _is_alone else 0
+    return 0 if _is_alone or (dist := _joined_group()) is None else int(dist.get_rank())
 
 
 def size() -> int:
     """Return the number of processes."""
-    return dist.get_world_size() if dist.is_initialized() and not _is_alone else 1
+    return 1 if _is_alone or (dist := _joined_group()) is None else int(dist.get_world_size())
 
 
 @contextmanager
@@ -131,7 +144,7 @@ def total(numbers: Sequence[float]) -> list[float]:
     >>> total([1, 2.5])
     [1.0, 2.5]
     """
-    return _reduced(numbers, dist.ReduceOp.SUM)
+    return _reduced(numbers, "SUM")
 
 
 def largest(numbers: Sequence[float]) -> list[float]:
@@ -140,7 +153,7 @@ def largest(numbers: Sequence[float]) -> list[float]:
     >>> largest([1, 2.5])
     [1.0, 2.5]
     """
-    return _reduced(numbers, dist.ReduceOp.MAX)
+    return _reduced(numbers, "MAX")
 
 
 def gather(value: T) -> list[T]:
@@ -151,6 +164,8 @@ def gather(value: T) -> list[T]:
     """
     if size() == 1:
         return [value]
+    import torch.distributed as dist
+
     values: list[Any] = [None] * size()
     with noticing_losses():
         _meet_first()
@@ -166,6 +181,8 @@ def collect(value: T) -> list[T] | None:
     """
     if size() == 1:
         return [value]
+    import torch.distributed as dist
+
     values: list[Any] | None = [None] * size() if is_first() else None
     with noticing_losses():
         _meet_first()
@@ -184,6 +201,8 @@ def from_first(make: Callable[[], T]) -> T:
     """
     if size() == 1:
         return make()
+    import torch.distributed as dist
+
     values: list[Any] = [make() if is_first() else None]
     with noticing_losses():
         _meet_first()
@@ -264,6 +283,8 @@ def noticing_losses() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        import torch.distributed as dist
+
         # Errors of gloo have no class of their own; their messages begin with a path of its sources.
         if not isinstance(error, dist.DistError) and "gloo/" not in str(error):
             raise
@@ -287,9 +308,12 @@ def differing(what: object) -> list[int]:
     return [number for number, value in enumerate(values) if value != values[0]]
 
 
-def _lasting_store() -> Store | None:
+def _lasting_store() -> "Store | None":
     """Return the store of ``torchrun`` itself, which outlives the processes that it starts."""
-    store = _store
+    if (store := _store) is None:
+        return None
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+
     while isinstance(store, PrefixStore):
         store = store.underlying_store
     return store
@@ -306,12 +330,15 @@ def _meet_first() -> None:
         pause = min(1.5 * pause, 1.0)
 
 
-def _reduced(numbers: Sequence[float], operation: Any) -> list[float]:
+def _reduced(numbers: Sequence[float], operation: Literal["SUM", "MAX"]) -> list[float]:
     values = [float(number) for number in numbers]
     if size() == 1:
         return values
+    import torch
+    import torch.distributed as dist
+
     tensor = torch.tensor(values, dtype=torch.float64)
     with noticing_losses():
-        dist.all_reduce(tensor, operation)
+        dist.all_reduce(tensor, getattr(dist.ReduceOp, operation))
     reduced: list[float] = tensor.tolist()
     return reduced

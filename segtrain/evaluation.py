@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import chain
 from math import nan
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from torch import Tensor
 
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
@@ -29,6 +28,9 @@ from segtrain.segmenters import Segmenter
 from segtrain.segmenters.tiles import TiledSegmenter
 from segtrain.segmenters.windows import Pixels
 from segtrain.stopping import stop_if_asked
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
 
 TrackName = Literal["class_agnostic", "class_aware"]
 TRACKS: tuple[TrackName, ...] = ("class_agnostic", "class_aware")
@@ -130,7 +132,7 @@ class Detections:
 
 def predict(
     segmenter: Segmenter,
-    images: Iterable[tuple[int, Tensor | Pixels]],
+    images: Iterable[tuple[int, "Tensor | Pixels"]],
     categories: Sequence[Category],
     score_threshold: float,
     advance: Callable[[], None] = lambda: None,
@@ -192,8 +194,10 @@ def reads_windows(segmenter: object, size: tuple[int, int]) -> bool:
     return isinstance(segmenter, TiledSegmenter) and segmenter.windows(size) > 1
 
 
-def _segment(segmenter: Segmenter, image: Tensor | Pixels) -> Instances:
-    if isinstance(image, Tensor):
+def _segment(segmenter: Segmenter, image: "Tensor | Pixels") -> Instances:
+    import torch  # here, since it takes seconds and 500 MB, and an evaluation of result files does not need it
+
+    if isinstance(image, torch.Tensor):
         return segmenter.segment([image])[0]
     if isinstance(segmenter, TiledSegmenter) and reads_windows(segmenter, image.size):
         return segmenter.segment_pixels(image, stop_if_asked)

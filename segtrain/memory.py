@@ -1,55 +1,59 @@
-"""Memory of a device that is free, held, and used at most, and a context that stops before it is used up."""
+"""Memory of a device that is free, held, and used at most.
+
+Devices are those of PyTorch, or None for the memory of the machine, which is that of the CPU.
+"""
 
 import ctypes
 import gc
 import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
-import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from segtrain.runtime import ControlGroup, control_groups
+
+if TYPE_CHECKING:  # it takes seconds and 500 MB, and an evaluation of result files does not need it
+    import torch
 
 # Files of a control group, by its version: limit, use, and the line of ``memory.stat`` with what can be reclaimed.
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: ("memory.max", "memory.current", "inactive_file"),
 }
-_LEAST_RESERVE = 256 * 2**20  # bytes that must stay free
-_STRIDE = 16 * 2**20  # bytes of results between two looks
 
 
-class NotEnoughMemoryError(MemoryError):
-    """The work would take more memory than is free."""
+def _cuda(device: "torch.device | None") -> Any:
+    """Return ``torch.cuda`` for a CUDA device; None for the machine."""
+    if device is None or device.type != "cuda":
+        return None
+    import torch
+
+    return torch.cuda
 
 
-def free_memory(device: torch.device) -> int:
+def free_memory(device: "torch.device | None" = None) -> int:
     """Return the bytes that can still be allocated: on a CUDA device, or in the machine and the process's cgroups.
 
-    >>> free_memory(torch.device("cpu")) > 0
+    >>> free_memory() > 0
     True
     """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if cuda := _cuda(device):
+        free, _ = cuda.mem_get_info(device)
+        kept = cuda.memory_reserved(device) - cuda.memory_allocated(device)
         return int(free + kept)
     limits = [own for group in control_groups("memory") if (own := _free_in(group)) is not None]
     return max(0, min([int(psutil.virtual_memory().available), *limits]))
 
 
-def held_memory(device: torch.device) -> int:
+def held_memory(device: "torch.device | None" = None) -> int:
     """Return the bytes that this process holds: on a CUDA device, or resident in the machine.
 
-    >>> held_memory(torch.device("cpu")) > 0
+    >>> held_memory() > 0
     True
     """
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else int(psutil.Process().memory_info().rss)
+    cuda = _cuda(device)
+    return int(cuda.memory_allocated(device) if cuda else psutil.Process().memory_info().rss)
 
 
 def _free_in(group: ControlGroup) -> int | None:
@@ -63,10 +67,10 @@ def _free_in(group: ControlGroup) -> int | None:
         return None
 
 
-def peak_memory(device: torch.device) -> float:
+def peak_memory(device: "torch.device | None" = None) -> float:
     """Return the peak memory of this process in GiB: on the device, or resident on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
+    if cuda := _cuda(device):
+        return float(cuda.max_memory_allocated(device)) / 2**30
     info = psutil.Process().memory_info()
     return float(getattr(info, "peak_wset", 0) or _peak_resident() or info.rss) / 2**30
 
@@ -80,17 +84,17 @@ def _peak_resident() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def restart_peak_memory(device: torch.device) -> int | None:
+def restart_peak_memory(device: "torch.device | None" = None) -> int | None:
     """Let `peak_memory` begin again at what this process holds now, and return its bytes.
 
     Returns:
         None where the system cannot begin again (it needs Linux, or a CUDA device).
 
-    >>> held = restart_peak_memory(torch.device("cpu"))
+    >>> held = restart_peak_memory()
     """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
+    if cuda := _cuda(device):
+        cuda.reset_peak_memory_stats(device)
+        return int(cuda.memory_allocated(device))
     _give_back_freed()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
@@ -109,7 +113,7 @@ class MemoryAbove:
         gib: set at the end of the block; None where the system cannot tell (it needs Linux, or a CUDA device).
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: "torch.device | None" = None) -> None:
         self._device = device
         self._start: int | None = None
         self.gib: float | None = None
@@ -119,8 +123,8 @@ class MemoryAbove:
         return self
 
     def __exit__(self, *_: object) -> None:
-        cuda = self._device.type == "cuda"
-        peak = torch.cuda.max_memory_allocated(self._device) if cuda else _status_bytes("VmHWM")
+        cuda = _cuda(self._device)
+        peak = cuda.max_memory_allocated(self._device) if cuda else _status_bytes("VmHWM")
         if self._start is not None and peak is not None:
             self.gib = max(0, peak - self._start) / 2**30
 
@@ -139,40 +143,3 @@ def _status_bytes(name: str) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
-
-
-@contextmanager
-def sparing_memory(device: torch.device) -> Iterator[None]:
-    """Stop the computation inside if the memory of the machine is nearly used up; only in this thread.
-
-    Otherwise the system would kill the process without a message. CUDA devices raise errors of their own.
-
-    Raises:
-        NotEnoughMemoryError: little memory is left.
-    """
-    with _Watch(device) if device.type == "cpu" else nullcontext():
-        yield
-
-
-class _Watch(TorchDispatchMode):
-    """Check of the free memory between operations; at least twice the largest tensor must stay free.
-
-    Args:
-        device: the CPU.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._device, self._made, self._largest = device, 0, 0
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        sizes = [value.nbytes for value in tree_leaves(result) if isinstance(value, Tensor)]
-        self._made, self._largest = self._made + sum(sizes), max([self._largest, *sizes])
-        if self._made >= _STRIDE:
-            self._made = 0
-            if free_memory(self._device) < max(_LEAST_RESERVE, 2 * self._largest):
-                raise NotEnoughMemoryError
-        return result

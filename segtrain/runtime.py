@@ -1,94 +1,37 @@
-"""Runtime environment: device, precision, threads, control groups, seeds, and their description for reports."""
+"""Runtime environment: threads, control groups, seeds, and their description for reports."""
 
 import gc
 import math
 import os
 import platform
 import random
-import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 import psutil
-import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 
 import segtrain
 from segtrain import distributed
 from segtrain.errors import SegtrainError
-from segtrain.values import Precision
 
-T = TypeVar("T")
 _GROUPS = Path("/sys/fs/cgroup")  # folder where control groups are mounted
 _MEMBERSHIP = Path("/proc/self/cgroup")  # file that lists those of this process
 
 
-def copy_to_device(values: Sequence[object], device: torch.device) -> Tensor:
-    """Copy (nested lists of) numbers to a device.
-
-    The copy is asynchronous: ``torch.tensor(values, device=device)`` would make the host wait for the GPU.
-    """
-    return torch.tensor(values).to(device, non_blocking=True)
-
-
-def resolve_device(name: str) -> torch.device:
-    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; of several processes on a machine each takes a GPU of its own.
-
-    Raises:
-        SegtrainError: there is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
-        raise SegtrainError(f"device={name}: not a device; use auto, cpu, cuda or cuda:N")
-    if name == "cuda" and distributed.size() > 1:
-        name = f"cuda:{distributed.local_rank()}"
-    kind, _, number = name.partition(":")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise SegtrainError(
-            f"device={name}: not there, this machine has {torch.cuda.device_count()} CUDA devices; use device=auto"
-        )
-    return torch.device(name)
-
-
-def to_device(part: T, device: torch.device) -> T:
-    """Move a module to a device; return anything else, such as a classical segmenter, as it is."""
-    return part.to(device) if isinstance(part, torch.nn.Module) else part
-
-
-def resolve_precision(precision: Literal["auto"] | Precision, device: torch.device) -> Precision:
-    """Resolve the precision of matrix products and convolutions.
-
-    Args:
-        precision: "fp32", "bf16" or "fp16"; "auto" for bf16 where the device computes it natively, since emulated it is
-            slower than fp32, which is used elsewhere.
-        device: device that computes.
-
-    Raises:
-        SegtrainError: the device does not compute in this precision.
-    """
-    if precision == "fp16" and device.type == "cpu":
-        raise SegtrainError("precision=fp16 needs a CUDA device, and this one is the CPU; use precision=bf16 or fp32")
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    native = (getattr(torch.cpu, f"_is_{feature}_supported", bool) for feature in ("avx512_bf16", "amx_tile"))
-    return "bf16" if any(asks() for asks in native) else "fp32"
-
-
 def limit_threads(count: int) -> None:
-    """Limit the threads of torch and of the linear algebra of NumPy and SciPy.
+    """Limit the threads of the linear algebra of NumPy and SciPy, and those of PyTorch if it is loaded.
 
     OpenCV's threads are stopped where samples are made, in ``segtrain.data.label_layers``.
     """
-    torch.set_num_threads(count)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(count)
     threadpool_limits(count)
 
 
@@ -188,7 +131,7 @@ def _cores_of(group: ControlGroup) -> float | None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch.
+    """Seed the generators of Python and NumPy, and those of PyTorch if it is loaded.
 
     Raises:
         SegtrainError: not all of them take this seed.
@@ -197,26 +140,29 @@ def seed_everything(seed: int) -> None:
         raise SegtrainError(f"seed={seed}: out of range; use a whole number from 0 to {2**32 - 1}")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that still use the global generator
-    torch.manual_seed(seed)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(seed)
 
 
 def seed_draws(seed: int) -> None:
-    """Seed the generators of Python, NumPy and torch, the latter's on the CPU alone unless CUDA is in use.
+    """Seed as `seed_everything` does, but PyTorch's generator on the CPU alone unless CUDA is in use.
 
     ``torch.manual_seed`` notes each call for CUDA until that is used, which takes time and memory if there are many.
 
     >>> seed_draws(0)
-    >>> first = torch.rand(1)
+    >>> first = random.random()
     >>> seed_draws(0)
-    >>> bool(torch.rand(1) == first)
+    >>> random.random() == first
     True
     """
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
         seed_everything(seed)
         return
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that still use the global generator
-    torch.default_generator.manual_seed(seed)
+    if torch is not None:
+        torch.default_generator.manual_seed(seed)
 
 
 @contextmanager
@@ -237,14 +183,14 @@ def quick_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def describe_environment(device: torch.device, precision: str) -> dict[str, str | int | float]:
+def describe_environment(device: str, precision: str, threads: int) -> dict[str, str | int | float]:
     """Describe the software and hardware that times and numbers depend on.
 
     Args:
-        device: device that computes.
+        device: device that computes, such as "cpu" or "cuda:0".
         precision: precision of the network's computations.
+        threads: number of threads to compute with.
     """
-    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     # Processes of one machine share its cores and its memory bus, which times depend on.
     processes = {"processes": distributed.size()} if distributed.size() > 1 else {}
     packages = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pycocotools", "hotcoco")
@@ -256,13 +202,22 @@ def describe_environment(device: torch.device, precision: str) -> dict[str, str 
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         **processes,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "device": str(device),
-        **gpu,
+        "device": device,
+        **_gpu(device),
         "precision": precision,
     }
+
+
+def _gpu(device: str) -> dict[str, str]:
+    """Name the card of a CUDA device; nothing for the CPU."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch  # here, since it takes seconds and 500 MB, and not every evaluation needs it
+
+    return {"gpu": torch.cuda.get_device_name(device)}
 
 
 def _processor() -> str:

@@ -17,6 +17,7 @@ ThresholdSetting = Fraction | dict[str, Fraction]  # of all categories, or of so
 Share = Annotated[float, Meta(gt=0, le=1)]
 TileSetting = Literal["auto", "off"] | Annotated[int, Meta(ge=16)]  # or the side of a window in pixels of the image
 Overlap = Annotated[float, Meta(gt=0, lt=0.5)]  # of windows, as a share of their side
+OVERLAP: Overlap = 0.25  # unless it is set
 Precision = Literal["fp32", "bf16", "fp16"]  # of matrix products and convolutions
 TunedMetric = Literal["mask_ap", "miou"]
 CategoryOrder = Literal["order", "order_from_1"]  # ids that count the categories, from 0 or from 1

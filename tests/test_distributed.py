@@ -1,5 +1,6 @@
 """Processes that torchrun starts again: what they find in the store that an earlier start has used."""
 
+import sys
 from itertools import count
 
 import pytest
@@ -12,7 +13,8 @@ from segtrain import distributed
 def store(monkeypatch: pytest.MonkeyPatch) -> HashStore:
     """The store of torchrun, which is the same for every start of the processes that it starts."""
     kept = HashStore()
-    monkeypatch.setattr("segtrain.distributed.rendezvous", lambda address: iter([(kept, 0, 1)]))
+    module = sys.modules["torch.distributed.rendezvous"]  # its name in the package is that of the function
+    monkeypatch.setattr(module, "rendezvous", lambda address: iter([(kept, 0, 1)]))
     for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     return kept

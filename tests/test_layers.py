@@ -31,6 +31,8 @@ LAYERS = {
     "runtime": 0,
     "stopping": 0,
     "visualize": 0,
+    "device": 0,
+    "memory_guard": 0,
     "data": 1,
     "segmenters": 1,
     "metrics": 1,

@@ -1,4 +1,4 @@
-"""Free memory, peaks of it, and work that stops before it is used up."""
+"""Free memory, and peaks of it."""
 
 import ctypes
 import mmap
@@ -7,35 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from segtrain import memory
 from segtrain.memory import (
     MemoryAbove,
-    NotEnoughMemoryError,
     _free_in,
     free_memory,
     peak_memory,
     restart_peak_memory,
-    sparing_memory,
 )
 from segtrain.runtime import control_groups
-
-CPU = torch.device("cpu")
-MIB = 2**20
-
-
-def test_memory_is_spared(monkeypatch: pytest.MonkeyPatch) -> None:
-    weight = torch.ones(1000, requires_grad=True)
-    free = [10_000 * MIB]
-    monkeypatch.setattr(memory, "_STRIDE", 1)
-    monkeypatch.setattr(memory, "free_memory", lambda device: free[0])
-    with sparing_memory(CPU):
-        result = (weight * weight).sum()
-        free[0] = 200 * MIB
-        with pytest.raises(NotEnoughMemoryError):
-            result.backward()
-    (weight * weight).sum().backward()
 
 
 def test_limits_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,13 +45,13 @@ def test_limits_of_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert free() == [75]
     monkeypatch.setattr(memory, "control_groups", lambda controller: control_groups(controller, root, membership))
-    assert free_memory(CPU) == 75
+    assert free_memory() == 75
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a stretch of time")
 def test_memory_above_is_the_peak_within() -> None:
     outside = np.ones(2**26, np.uint8)  # 64 MiB: held before, and a peak from before is no matter
-    with MemoryAbove(CPU) as block:
+    with MemoryAbove() as block:
         for _ in range(2):
             with mmap.mmap(-1, 2**25) as taken:  # 32 MiB, one after the other, straight from the system
                 for page in range(0, 2**25, 2**12):
@@ -78,7 +59,7 @@ def test_memory_above_is_the_peak_within() -> None:
     assert outside.any()
     assert block.gib is not None
     assert block.gib == pytest.approx(2**25 / 2**30, abs=2**23 / 2**30)
-    with MemoryAbove(CPU) as block:
+    with MemoryAbove() as block:
         pass
     assert block.gib is not None
     assert block.gib < 2**23 / 2**30
@@ -87,12 +68,12 @@ def test_memory_above_is_the_peak_within() -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux lets a peak begin again")
 def test_a_peak_begins_again() -> None:
     np.ones(2**28, np.uint8)  # 256 MiB
-    before = peak_memory(CPU)
+    before = peak_memory()
     assert before < 1e3
-    held = restart_peak_memory(CPU)
+    held = restart_peak_memory()
     assert held is not None
-    assert peak_memory(CPU) == pytest.approx(held / 2**30, abs=2**24 / 2**30)
-    assert peak_memory(CPU) < before - 2**27 / 2**30
+    assert peak_memory() == pytest.approx(held / 2**30, abs=2**24 / 2**30)
+    assert peak_memory() < before - 2**27 / 2**30
 
 
 @pytest.mark.skipif(
@@ -106,7 +87,7 @@ def test_what_was_freed_before_is_not_held() -> None:
         return [bytes(1000) for _ in range(2**15)]  # 32 MiB in pieces too small for mmap
 
     kept = work()[-1]  # at the end of the heap, which therefore does not shrink
-    with MemoryAbove(CPU) as block:
+    with MemoryAbove() as block:
         work()
     assert len(kept) == 1000
     assert block.gib is not None
@@ -118,6 +99,6 @@ def test_memory_that_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    with MemoryAbove(CPU) as block:
+    with MemoryAbove() as block:
         pass
     assert block.gib is None

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from segtrain.console import counted
 from segtrain.data.coco.category_names import describe_nearest, learned_categories, with_learned_categories
@@ -23,7 +21,10 @@ from segtrain.evaluation import SCORE_THRESHOLD
 from segtrain.nodes import quote_override
 from segtrain.records import Category
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
-from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, newest_checkpoint
+from segtrain.training.checkpoint_paths import checkpoint_file, newest_checkpoint
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from segtrain.training.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 _LOADER = "segtrain.training.checkpoint.load_segmenter"
@@ -47,7 +48,7 @@ class EvaluatedCheckpoint:
     """
 
     path: Path | None
-    checkpoint: Checkpoint | None
+    checkpoint: "Checkpoint | None"
 
     @classmethod
     def load(cls, path: Path) -> "EvaluatedCheckpoint":
@@ -59,6 +60,8 @@ class EvaluatedCheckpoint:
         Raises:
             SegtrainError: the checkpoint is missing, or cannot be read.
         """
+        from segtrain.training.checkpoint import load_checkpoint
+
         path = checkpoint_file(path)
         # The network is loaded from the file: the weights of all runs of a sweep would fill the memory.
         return cls(path.absolute(), replace(load_checkpoint(path), model={}))
@@ -101,13 +104,13 @@ class EvaluatedCheckpoint:
             text += f". Its weights are the best of {own.validations} validations on the images that are evaluated here"
         return text
 
-    def precision(self, given: str | None, device: torch.device) -> str:
+    def precision(self, given: str | None, device: str) -> str:
         """Choose the precision of the network's computations: the given one, else that of its training.
 
-        On the CPU that is fp32 in place of fp16; see `Trainable`.
+        On the device "cpu" that is fp32 in place of fp16; see `Trainable`.
         """
         chosen = given or ("fp32" if self.checkpoint is None else self.checkpoint.precision)
-        return "fp32" if chosen == "fp16" and device.type == "cpu" else chosen
+        return "fp32" if chosen == "fp16" and device == "cpu" else chosen
 
     def data_settings(self, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[int] | None]:
         """Complete data settings by the checkpoint's values for keys that the user has not set.
@@ -196,7 +199,7 @@ class EvaluatedCheckpoint:
         return {"path": str(self.path), **{key: getattr(self.checkpoint, key) for key in keys}}
 
 
-def _validated_on(checkpoint: Checkpoint, evaluated: Split) -> bool:
+def _validated_on(checkpoint: "Checkpoint", evaluated: Split) -> bool:
     """Return True if all evaluated images are validation images of the checkpoint's run."""
     if (known := checkpoint.contents.get("val")) is not None:
         return same_contents(known, fingerprint_of(evaluated))

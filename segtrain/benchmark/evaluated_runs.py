@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint
 from segtrain.benchmark.fingerprints import PLACES
 from segtrain.benchmark.run_names import SEPARATOR, differing_settings, name_runs, run_folder
 from segtrain.benchmark.run_results import Run
 from segtrain.nodes import flat_settings
-from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.run_history import RunHistory, Series
 from segtrain.training.settings import WITHOUT_EFFECT
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from segtrain.training.checkpoint import Checkpoint
 
 _PLACES = [f"data.{key}" for key in PLACES]
 _KEPT = ("train/loss", "validation/loss", "validation/mask_ap", "train/minutes")
@@ -70,7 +72,7 @@ def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -
     return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
 
 
-def _configuration(checkpoint: Checkpoint) -> str:
+def _configuration(checkpoint: "Checkpoint") -> str:
     """Return a text that is equal for runs whose results differ by their seed alone."""
     ignored = ["seed", *WITHOUT_EFFECT]
     if checkpoint.contents:  # they tell more than the places of files

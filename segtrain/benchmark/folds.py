@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segtrain.benchmark.checkpoints import DRAWING, EvaluatedCheckpoint, loads_checkpoint, pools_folds
 from segtrain.benchmark.evaluated_runs import methods_of
@@ -18,8 +18,10 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, joined
 from segtrain.nodes import flat_settings
 from segtrain.score_thresholds import ScoreThresholds
-from segtrain.training.checkpoint import Checkpoint
 from segtrain.training.settings import WITHOUT_EFFECT
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from segtrain.training.checkpoint import Checkpoint
 
 _IGNORED = ("data.fold", *WITHOUT_EFFECT, *(f"data.{key}" for key in PLACES))  # settings in which folds may differ
 
@@ -164,7 +166,7 @@ def whole_training(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, **dict.fromkeys(DRAWING), **whole}
 
 
-def _own(source: EvaluatedCheckpoint) -> Checkpoint:
+def _own(source: EvaluatedCheckpoint) -> "Checkpoint":
     assert source.checkpoint is not None
     return source.checkpoint
 

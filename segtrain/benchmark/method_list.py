@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from segtrain import distributed
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint
 from segtrain.benchmark.evaluated_runs import methods_of
@@ -22,7 +20,6 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 from segtrain.nodes import build, nearest
-from segtrain.runtime import to_device
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters import Segmenter
 
@@ -31,7 +28,7 @@ def build_methods(
     config: Mapping[str, Any],
     checkpoints: Sequence[EvaluatedCheckpoint],
     benchmark: Benchmark,
-    device: torch.device,
+    device: str,
 ) -> list[Method]:
     """Build all methods of an evaluation before the first one runs, so that errors of any method occur at once.
 
@@ -39,7 +36,7 @@ def build_methods(
         config: configuration of evaluate.py; its node ``data`` with the checkpoint's values filled in.
         checkpoints: the evaluated checkpoints; the first one without a checkpoint if there is none.
         benchmark: the images and their ground truth.
-        device: device of the networks.
+        device: device of the networks, such as "cpu" or "cuda:0".
 
     Returns:
         Result files first, then segmenters, in the order of the configuration. Of several processes, the first alone
@@ -60,7 +57,7 @@ def build_methods(
         for row, checkpoint in methods_of(name, node, checkpoints).items():
             own_node = checkpoint.segmenter_node(node, benchmark.max_dets)
             others: list[Mapping[str, Any]] = []
-            built = to_device(build(own_node), device)
+            built = _on_device(build(own_node), device)
             if loads_checkpoint(node):
                 need_names = config["tracks"] == "all"
                 categories = checkpoint.categories(benchmark.split.index, need_names=need_names)
@@ -72,6 +69,13 @@ def build_methods(
                 methods.append(_untrained(row, built, checkpoint.thresholds(given, names)))
             methods[-1].fingerprint = of_node(own_node, *others, seed=config["seed"])
     return methods
+
+
+def _on_device(built: Any, device: str) -> Any:
+    """Move a network to its device."""
+    from segtrain.device import to_device  # here, since PyTorch takes seconds and 500 MB; result files do not need it
+
+    return to_device(built, device)
 
 
 def _result_file(

@@ -9,7 +9,7 @@ import numpy as np
 
 from segtrain import distributed
 from segtrain.benchmark.fingerprints import digest
-from segtrain.benchmark.methods import CPU, Method, Part, ResultFile
+from segtrain.benchmark.methods import Method, Part, ResultFile
 from segtrain.benchmark.row_files import KeptDetections, Origin, RowFiles
 from segtrain.benchmark.runner import Benchmark, EvaluationFolder
 from segtrain.benchmark.tuning import Tuning
@@ -220,7 +220,7 @@ def _fitting(processes: int, gib: Sequence[float | None]) -> int:
         gib: peak memory of each method on some images, the largest one among them; None where it is not known.
     """
     taken = max((own for own in gib if own is not None), default=0.0)
-    if processes * taken * 2**30 <= (free := free_memory(CPU)):
+    if processes * taken * 2**30 <= (free := free_memory()):
         return processes
     fitting = max(1, int(free / 2**30 / taken))
     if fitting < processes:

@@ -4,10 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 import numpy as np
-import torch
 
 from segtrain import distributed
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint
@@ -29,11 +28,15 @@ from segtrain.mask_records import column, select
 from segtrain.memory import MemoryAbove
 from segtrain.records import Category, group_by_image
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
-from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
+from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 from segtrain.segmenters.tiles import tiled
 
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
+
+    from segtrain.segmenters.trainable import Trainable
+
 logger = logging.getLogger(__name__)
-CPU = torch.device("cpu")
 Advance = Callable[[], None]  # called after each image
 
 
@@ -106,7 +109,9 @@ class Method:
             benchmark: all images and their ground truth.
             advance: called after each image.
         """
-        device = self.segmenter.device if isinstance(self.segmenter, Trainable) else CPU
+        from segtrain.segmenters.trainable import Trainable
+
+        device = self.segmenter.device if isinstance(self.segmenter, Trainable) else None
         started = time.perf_counter()
         with MemoryAbove(device) as memory:
             detections = self._segment(infos, benchmark, advance)
@@ -154,6 +159,8 @@ class Method:
     @property
     def can_be_shared(self) -> bool:
         """True if forks of this process may share the images; a network computes with several threads instead."""
+        import torch
+
         return not isinstance(self.segmenter, torch.nn.Module)
 
     def result(self, evaluated: Split) -> MethodResult:
@@ -227,7 +234,7 @@ class TrainedMethod(Method):
     def __init__(
         self,
         name: str,
-        network: Trainable,
+        network: "Trainable",
         checkpoint: EvaluatedCheckpoint,
         categories: Sequence[Category] | None,
         given: GivenThreshold,
@@ -375,7 +382,7 @@ class OracleMethod(Method):
             masks = own.detections.masks or ()
             others.append(group_by_image(select(masks, np.flatnonzero(np.isin(column(masks, "image_id"), wanted)))))
         # All are read whole: with large images the method is left out.
-        images = cast("Iterator[tuple[int, torch.Tensor]]", benchmark.images(infos))
+        images = cast("Iterator[tuple[int, Tensor]]", benchmark.images(infos))
         return self._oracle.detect(images, benchmark.ground_truth, advance, others)
 
 

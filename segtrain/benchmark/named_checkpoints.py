@@ -10,7 +10,7 @@ from typing import NamedTuple
 from segtrain.console import counted
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
-from segtrain.training.checkpoint import checkpoint_file
+from segtrain.training.checkpoint_paths import checkpoint_file
 from segtrain.training.sweep_journal import SweepJob, differing_keys, is_sweep_folder, job_folders, read_journal
 
 logger = logging.getLogger(__name__)

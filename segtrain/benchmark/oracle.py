@@ -7,9 +7,7 @@ best F1 of an image may be low and come with many false objects.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from segtrain.benchmark import search_space as spaces
 from segtrain.benchmark.search_space import Node, build_segmenter
@@ -19,6 +17,9 @@ from segtrain.metrics.mean_iou import mean_iou
 from segtrain.records import OBJECT, Category, GroundTruth, Prediction, to_predictions
 from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 from segtrain.segmenters.classical.shared_steps import sharing_steps
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
 
 _SHARED = 2**22  # pixels of an image, up to which its settings share intermediate steps
 
@@ -69,7 +70,7 @@ class Oracle:
 
     def detect(
         self,
-        images: Iterable[tuple[int, Tensor]],
+        images: Iterable[tuple[int, "Tensor"]],
         ground_truth: GroundTruthSet,
         advance: Callable[[], None],
         others: Sequence[Mapping[int, Sequence[Prediction]]] = (),
@@ -96,7 +97,7 @@ class Oracle:
     def segment_knowing(
         self,
         image_id: int,
-        image: Tensor,
+        image: "Tensor",
         truths: Sequence[GroundTruth],
         categories: Sequence[Category],
         known: Sequence[Sequence[Prediction]] = (),

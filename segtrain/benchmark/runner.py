@@ -5,18 +5,17 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 import segtrain
 from segtrain import distributed
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.coco.record_tables import ImageInfo
+from segtrain.data.evaluation_images import evaluation_images
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.large_image import LargeImage
-from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import TRACKS, Detections, GroundTruthSet, TrackName
@@ -25,6 +24,9 @@ from segtrain.metrics.scores import TrackScores
 from segtrain.records import NO_CATEGORY, OBJECT, Category, class_agnostic_id
 from segtrain.runtime import seed_everything
 from segtrain.segmenters import MaskGrid
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 _BLOCK = 2**14  # records that are written at a time; bounds the memory
@@ -222,7 +224,7 @@ class Benchmark:
 
     def images(
         self, infos: Sequence[ImageInfo], intensity: Intensity | None = None
-    ) -> Iterator[tuple[int, Tensor | LargeImage]]:
+    ) -> Iterator[tuple[int, "Tensor | LargeImage"]]:
         """Read some of the images: ids, and uint8 RGB (3, H, W); large images as such.
 
         Args:
@@ -260,8 +262,8 @@ class Benchmark:
             self.greys.update(others)
 
     def _looked_at(
-        self, images: Iterator[tuple[int, Tensor | LargeImage]]
-    ) -> Iterator[tuple[int, Tensor | LargeImage]]:
+        self, images: Iterator[tuple[int, "Tensor | LargeImage"]]
+    ) -> Iterator[tuple[int, "Tensor | LargeImage"]]:
         """Note the least and the greatest value of images that are read for the first time, and seed draws in each."""
         for identifier, pixels in images:
             if identifier not in self.greys:

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from segtrain import masks
 from segtrain.benchmark.setting_scores import ImageTruth
@@ -16,6 +15,9 @@ from segtrain.data.storage.image_store import ImageFile
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import GroundTruthSet
 from segtrain.records import GroundTruth, group_by_image
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time
 _PART = 128  # least side of a part of an image in pixels
@@ -128,12 +130,12 @@ class TrainingImages:
             if self._bytes > KEPT - 2**24:
                 break
 
-    def pixels(self, view: "View") -> Tensor:
+    def pixels(self, view: "View") -> "Tensor":
         """Read the pixels of a view, uint8 RGB (3, H, W)."""
         ((_, pixels),) = self.read([view.truth.image_id])
         return pixels if view.window is None else pixels[:, view.window[0], view.window[1]].contiguous()
 
-    def read(self, ids: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+    def read(self, ids: Sequence[int]) -> Iterator[tuple[int, "Tensor"]]:
         """Yield the id and the pixels, uint8 RGB (3, H, W), of some of the images."""
         for image_id in ids:
             if image_id in self._kept:

@@ -167,7 +167,8 @@ def _pictures(
 
 
 def _of_checkpoint(settings: CheckSettings, path: Path) -> NetworkInput:
-    from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
+    from segtrain.training.checkpoint import load_checkpoint, restore_segmenter
+    from segtrain.training.checkpoint_paths import checkpoint_file
 
     file = checkpoint_file(path)
     checkpoint = load_checkpoint(file)

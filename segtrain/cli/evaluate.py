@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from segtrain import distributed
 from segtrain.benchmark.checkpoints import checkpoint_argument
 from segtrain.benchmark.evaluated_runs import runs_of, seeds_of_one_configuration
@@ -31,14 +29,7 @@ from segtrain.report.row_analysis import Analyst, RowAnalysis
 from segtrain.report.sections.confusions import confused_images
 from segtrain.report.verdict import is_useful
 from segtrain.report.writer import terminal_table, write_report
-from segtrain.runtime import (
-    describe_environment,
-    limit_threads,
-    resolve_device,
-    resolve_precision,
-    seed_everything,
-    thread_count,
-)
+from segtrain.runtime import describe_environment, limit_threads, seed_everything, thread_count
 from segtrain.stopping import Stopped
 
 logger = logging.getLogger(__name__)
@@ -67,15 +58,13 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
     Returns:
         The results; None in all processes but the first.
     """
-    device = resolve_device(config["device"])
-    if config["precision"] is not None:
-        resolve_precision(config["precision"], device)
+    device = _find_device(config)
     threads = thread_count(config["threads"], busy_workers=0)
     limit_threads(threads)
     seed_everything(config["seed"])
 
     # All that can fail is built and checked before the first method runs.
-    task = _Task.open(config, output_dir, command, device)
+    task = _Task.open(config, output_dir, command, device, threads)
     if not distributed.is_first():
         task.run_methods(EvaluationFolder(output_dir))
         return None
@@ -133,7 +122,7 @@ class _Task:
     newest: Sequence[str]
 
     @classmethod
-    def open(cls, config: Mapping[str, Any], output_dir: Path, command: Command, device: torch.device) -> "_Task":
+    def open(cls, config: Mapping[str, Any], output_dir: Path, command: Command, device: str, threads: int) -> "_Task":
         """Read the checkpoints and the annotations, build the methods, and open the training images of searches."""
         inputs = EvaluationInputs.open(config)
         source, split, data = inputs.source, inputs.split, inputs.data
@@ -143,11 +132,11 @@ class _Task:
         if inputs.folds is not None:
             methods = inputs.folds.pooled(methods, config["segmenters"])
         precision = source.precision(config["precision"], device)
-        environment = describe_environment(device, precision)
+        environment = describe_environment(device, precision, threads)
         reused = [config["reuse"]] if isinstance(config["reuse"], str) else config["reuse"] or []
         sources = [*([output_dir] if _resumes(config) else []), *map(Path, reused)]
         kept = RowFiles(output_dir, sources, describe_machine(environment))
-        rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.type, precision))
+        rows = FoundRows(kept, digest(of_code(), of_data(split, data), device.partition(":")[0], precision))
         newest = checkpoint_argument(source.path, config["checkpoint"])
         start = [*command.program, *about_data(command.overrides), *newest]
         tuning = Tuning(output_dir, data, start, config["seed"], **config["tune"], kept=kept)
@@ -232,6 +221,22 @@ class _Task:
                 *self.tuning.notes,
             ],
         )
+
+
+def _find_device(config: Mapping[str, Any]) -> str:
+    """Find the device that segmenters compute on, such as "cpu" or "cuda:0"; without segmenters nothing is computed.
+
+    Raises:
+        SegtrainError: there is no such device here, or it does not compute in the given precision.
+    """
+    if not config["segmenters"]:
+        return "cpu"
+    from segtrain.device import resolve_device, resolve_precision  # here, since PyTorch takes seconds and 500 MB
+
+    device = resolve_device(config["device"])
+    if config["precision"] is not None:
+        resolve_precision(config["precision"], device)
+    return str(device)
 
 
 def _resumes(config: Mapping[str, Any]) -> bool:

@@ -16,10 +16,9 @@ from segtrain.benchmark.named_checkpoints import find_named
 from segtrain.cli.config import Data, check_values
 from segtrain.data.coco.index import require_instances
 from segtrain.data.layouts import with_folds, with_layout
-from segtrain.data.open_data import open_data
+from segtrain.data.open_data import open_data, require_same_data
 from segtrain.data.splits import ImageUse, Split
 from segtrain.errors import SegtrainError
-from segtrain.training.parallel import require_same_data
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from segtrain.cli.run_curves import CurvesPage
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.layouts import with_folds, with_layout
 from segtrain.data.loader import TrainingLoader
-from segtrain.data.open_data import open_data, training_samples
+from segtrain.data.open_data import open_data, require_same_data, training_samples
 from segtrain.data.split_intensity import save_intensity
 from segtrain.data.splits import save_split
+from segtrain.device import resolve_device, resolve_precision
 from segtrain.nodes import build
-from segtrain.runtime import resolve_device, resolve_precision, seed_everything
+from segtrain.runtime import seed_everything
 from segtrain.segmenters import Trainable
 from segtrain.stopping import Stopped
 from segtrain.training.batch_size import choose_batch_size
@@ -28,7 +29,7 @@ from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trai
 from segtrain.training.forecast import announce
 from segtrain.training.learner import Learner, parameter_groups
 from segtrain.training.logger import RunLogger
-from segtrain.training.parallel import require_same_data, scale_learning_rate
+from segtrain.training.parallel import scale_learning_rate
 from segtrain.training.rehearsal import pending_state_bytes
 from segtrain.training.resume import (
     Changes,

@@ -19,7 +19,7 @@ _NEED_TORCHVISION = ("segtrain.segmenters.mask_rcnn.", "segtrain.training.", "se
 def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = None) -> Iterator[str]:
     """Build parts of a configuration, and yield the settings that they refuse, one line each.
 
-    Parts whose arguments do not bind are skipped. Building imports PyTorch.
+    Parts whose arguments do not bind are skipped. Building parts of a training imports PyTorch.
 
     Args:
         config: plain, resolved values of a root.
@@ -88,6 +88,8 @@ def _check_network(node: Node) -> None:
 
 
 def _find_device(name: str) -> None:
-    from segtrain.runtime import resolve_device
+    if name in ("auto", "cpu"):  # every machine has one
+        return
+    from segtrain.device import resolve_device
 
     resolve_device(name)

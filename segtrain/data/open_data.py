@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from segtrain import distributed
 from segtrain.data.check.cache import cached, fingerprint
 from segtrain.data.check.copies import find_source_leaks
 from segtrain.data.check.known_headers import KnownHeaders, to_be_read_whole
@@ -17,7 +18,6 @@ from segtrain.data.check.set_checks import check_set, find_leaks, find_shared_na
 from segtrain.data.coco.index import require_instances
 from segtrain.data.coco.issues import ISSUE_TYPES, Issue, Issues
 from segtrain.data.coco.rules import AnnotationRules
-from segtrain.data.dataset import CocoDataset
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.intensities.intensity import Intensity
 from segtrain.data.images.pixel_cache import PixelCache
@@ -30,8 +30,9 @@ from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.errors import SegtrainError
 from segtrain.nodes import build
 
-if TYPE_CHECKING:  # its libraries take seconds and 200 MB, and an evaluation does not need them
+if TYPE_CHECKING:  # their libraries take seconds and 700 MB, and not every evaluation needs them
     from segtrain.data.augmentation import Augmentation
+    from segtrain.data.dataset import CocoDataset
 
 logger = logging.getLogger(__name__)
 PATHS = ("train_annotations", "train_images", "val_annotations", "val_images")
@@ -184,6 +185,24 @@ def open_data(
     return splits
 
 
+def require_same_data(splits: Mapping[SplitName, Split]) -> None:
+    """Check that all processes read the same data, which each opens for itself.
+
+    Args:
+        splits: the splits of this process.
+
+    Raises:
+        SegtrainError: they differ.
+    """
+    own = {name: [image.id for image in split.index.images] for name, split in splits.items()}
+    counts = {name: split.index.counts for name, split in splits.items()}
+    if others := distributed.differing((own, counts)):
+        raise SegtrainError(
+            f"process {others[0]} reads other data than the first one; the same files must be below data.root on all "
+            "machines, or share the folder"
+        )
+
+
 def open_annotations(settings: Mapping[str, Any], image_ids: Collection[int] | None) -> Split:
     """Open the annotations of an evaluation again, with their images where these are still there; nothing is checked.
 
@@ -250,7 +269,7 @@ def _training_split(data: Mapping[str, Any], seed: int, val_ids: Collection[int]
         return None
 
 
-def training_samples(split: Split, augmentation: "Augmentation", seed: int, data: Mapping[str, Any]) -> CocoDataset:
+def training_samples(split: Split, augmentation: "Augmentation", seed: int, data: Mapping[str, Any]) -> "CocoDataset":
     """Build the samples of the training split.
 
     Args:
@@ -262,6 +281,8 @@ def training_samples(split: Split, augmentation: "Augmentation", seed: int, data
     Raises:
         SegtrainError: a setting is missing or wrong, or the images do not fit into memory.
     """
+    from segtrain.data.dataset import CocoDataset
+
     if split.images is None:
         raise SegtrainError("data.train_images is null; give the image folder, relative to data.root")
     cache = None

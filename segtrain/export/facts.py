@@ -10,7 +10,8 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.mask_geometry import MaskGeometry
 from segtrain.segmenters.mask_rcnn.preprocess import DEVIATION, MEAN
 from segtrain.segmenters.mask_rcnn.stock_network import input_size
-from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, segmenter_node
+from segtrain.training.checkpoint import Checkpoint, load_checkpoint, segmenter_node
+from segtrain.training.checkpoint_paths import checkpoint_file
 
 FACTORY = "segtrain.segmenters.mask_rcnn.factory.mask_rcnn"
 

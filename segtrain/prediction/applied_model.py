@@ -10,15 +10,16 @@ from torch.nn import Module
 from segtrain.benchmark.fingerprints import digest, of_file, of_node
 from segtrain.data.images.intensities.intensity import FULL, Intensity
 from segtrain.data.images.reading import Reading
+from segtrain.device import resolve_device, to_device
 from segtrain.errors import SegtrainError
 from segtrain.io import expand_path
 from segtrain.nodes import build, config_folder, nearest, own_folders, read_yaml, require_own_targets
 from segtrain.records import OBJECT, Category
-from segtrain.runtime import resolve_device, to_device
 from segtrain.score_thresholds import ScoreThresholds
 from segtrain.segmenters.classical.segmenter import LabelMapSegmenter
 from segtrain.segmenters.tiles import TiledSegmenter, Tiling, tiled
-from segtrain.training.checkpoint import checkpoint_file, load_checkpoint, restore_segmenter
+from segtrain.training.checkpoint import load_checkpoint, restore_segmenter
+from segtrain.training.checkpoint_paths import checkpoint_file
 from segtrain.values import Overlap, Precision, TileSetting
 
 _WINNER = (".yaml", ".yml")

@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from segtrain.records import Instances
-from segtrain.segmenters import Segmenter, SegmenterInfo, Trainable, info_of
+from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 from segtrain.segmenters.inputs import SHRUNK, KnownInputs
 from segtrain.segmenters.seams import SeamJoiner
 from segtrain.segmenters.windows import ImagePixels, Pixels, Window, WindowGrid
-from segtrain.values import Overlap, TileSetting
+from segtrain.values import OVERLAP, Overlap, TileSetting
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
+
+    from segtrain.segmenters.trainable import Trainable
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Tiling:
     """
 
     tile: TileSetting = "auto"
-    overlap: float = Trainable.overlap
+    overlap: float = OVERLAP
     inputs: KnownInputs | None = None
 
     def grid(self, size: tuple[int, int]) -> WindowGrid | None:
@@ -94,7 +97,7 @@ class TiledSegmenter:
         """Facts about the segmenter of the windows."""
         return info_of(self.segmenter)
 
-    def segment(self, images: Sequence[Tensor]) -> list[Instances]:
+    def segment(self, images: Sequence["Tensor"]) -> list[Instances]:
         """See `Segmenter`."""
         return [self.segment_pixels(ImagePixels(image)) for image in images]
 
@@ -124,6 +127,8 @@ class TiledSegmenter:
 
         Where these are not known, they are taken for images that entered in their own size.
         """
+        from segtrain.segmenters.trainable import Trainable
+
         known = self.tiling.inputs
         if not isinstance(self.segmenter, Trainable) or self.tiling.grid(size) is not None:
             return False
@@ -145,13 +150,15 @@ class TiledSegmenter:
             shrunk=sum(count for size, count in counts.items() if self.is_shrunk(size)),
         )
 
-    def _segment_window(self, image: Tensor) -> Instances:
+    def _segment_window(self, image: "Tensor") -> Instances:
+        from segtrain.segmenters.trainable import Trainable
+
         if isinstance(self.segmenter, Trainable) and self.tiling.inputs is not None:
             return self.segmenter.segment_at([image], self.tiling.inputs.scale)[0]
         return self.segmenter.segment([image])[0]
 
 
-def tiled(network: Trainable) -> TiledSegmenter:
+def tiled(network: "Trainable") -> TiledSegmenter:
     """Wrap a network so that large images are cut into windows, as its settings ``tile`` and ``overlap`` say.
 
     Args:

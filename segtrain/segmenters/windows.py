@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from segtrain.arrays import BoolArray
+
+if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+    from torch import Tensor
 
 
 class Window(NamedTuple):
@@ -45,7 +47,7 @@ class Pixels(Protocol):
         """Height and width in pixels."""
         ...
 
-    def read(self, window: Window, /) -> Tensor:
+    def read(self, window: Window, /) -> "Tensor":
         """Read a window: uint8 RGB (3, H, W)."""
         ...
 
@@ -58,14 +60,14 @@ class ImagePixels:
         image: uint8 RGB (3, H, W).
     """
 
-    image: Tensor
+    image: "Tensor"
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return int(self.image.shape[1]), int(self.image.shape[2])
 
-    def read(self, window: Window) -> Tensor:
+    def read(self, window: Window) -> "Tensor":
         """Return a window as a view."""
         return self.image[:, window.y0 : window.y1, window.x0 : window.x1]
 

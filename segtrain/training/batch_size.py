@@ -10,7 +10,7 @@ from segtrain import distributed
 from segtrain.data.dataset import CocoDataset
 from segtrain.data.loader import Batch
 from segtrain.errors import SegtrainError
-from segtrain.memory import NotEnoughMemoryError
+from segtrain.memory_guard import NotEnoughMemoryError
 from segtrain.segmenters import Trainable
 from segtrain.training.costly_images import CostlyImages
 from segtrain.training.gradients import Gradients, OutOfMemoryError

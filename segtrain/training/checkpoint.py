@@ -17,13 +17,14 @@ from segtrain.data.open_data import data_root
 from segtrain.data.splits import Split, SplitName, fingerprint_of
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import SCORE_THRESHOLD
-from segtrain.io import expand_path, write_atomically
+from segtrain.io import write_atomically
 from segtrain.nodes import accepts, build, built_class, check_targets, require_own_targets, target_nodes
 from segtrain.score_thresholds import ScoreThresholds
 from segtrain.segmenters import Trainable
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.state_file import read_state
 from segtrain.training.checkpoint_fields import check_fields
+from segtrain.training.checkpoint_paths import checkpoint_file, newest_checkpoint
 from segtrain.values import Overlap, Precision, TileSetting
 
 _NEW_SETTINGS = {"tile": Trainable.tile, "overlap": Trainable.overlap}  # which checkpoints of before do not state
@@ -174,28 +175,6 @@ class Checkpoint:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         torch.save({"format": FORMAT, "version": segtrain.__version__, **values}, buffer)
         write_atomically(path, buffer.getvalue())
-
-
-def checkpoint_file(path: str | Path, preferred: str = "best.pt") -> Path:
-    """Find the checkpoint that a path names.
-
-    Args:
-        path: path of a checkpoint, or of a run's folder.
-        preferred: file of a run's folder to take if there is one, "best.pt" or "last.pt".
-
-    Raises:
-        SegtrainError: there is no such file, or the folder holds no checkpoint.
-    """
-    path = expand_path(path)
-    if not path.exists():
-        raise SegtrainError(f"{path}: no such file; give a run's folder or a checkpoint")
-    if not path.is_dir():
-        return path
-    for folder in (path / "checkpoints", path):
-        for name in (preferred, "best.pt", "last.pt"):
-            if (folder / name).exists():
-                return folder / name
-    raise SegtrainError(f"{path}: holds no checkpoint (checkpoints/best.pt); give a run's folder or a checkpoint")
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -394,19 +373,3 @@ def restore_weights(segmenter: nn.Module, state: Mapping[str, Tensor], source: s
                 "use the segmenter and categories it was trained with"
             )
     segmenter.load_state_dict(dict(state))
-
-
-def newest_checkpoint(runs: Path = Path("runs/train"), otherwise: str = "or give the path of a checkpoint") -> Path:
-    """Return the path of the newest ``best.pt``.
-
-    Args:
-        runs: folder of the runs, searched at any depth.
-        otherwise: remedies beside training a network, for the message; the last one begins with "or".
-
-    Raises:
-        SegtrainError: there is none.
-    """
-    found = sorted(runs.glob("**/checkpoints/best.pt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise SegtrainError(f"no checkpoint below {runs}: train a network first, {otherwise}")
-    return found[-1]

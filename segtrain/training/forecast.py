@@ -21,7 +21,8 @@ from segtrain.data.images.image_reader import as_tensor
 from segtrain.data.images.large_image import LargeImage, read_or_open
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
-from segtrain.memory import MemoryAbove, NotEnoughMemoryError, free_memory, held_memory
+from segtrain.memory import MemoryAbove, free_memory, held_memory
+from segtrain.memory_guard import NotEnoughMemoryError
 from segtrain.segmenters.tiles import tiled
 from segtrain.training.costly_images import CostlyImages, DrawnBatch
 from segtrain.training.gradients import LESS_MEMORY, describe_images

@@ -10,7 +10,7 @@ therefore P n / N.
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from inspect import signature
 from typing import Any, Literal
@@ -23,8 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from segtrain import distributed
 from segtrain.data.loader import Batch
-from segtrain.data.splits import Split, SplitName
-from segtrain.errors import SegtrainError
 from segtrain.segmenters import Trainable
 from segtrain.targets import Target
 
@@ -246,24 +244,6 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, rule: Literal["auto", 
     for group in optimizer.param_groups:
         group["lr"] *= factor
     logger.info(f"learning rate {given * factor:g} for {step}: {given:g} as given, times {factor:.3g} ({name} rule)")
-
-
-def require_same_data(splits: Mapping[SplitName, Split]) -> None:
-    """Check that all processes read the same data, which each opens for itself.
-
-    Args:
-        splits: the splits of this process.
-
-    Raises:
-        SegtrainError: they differ.
-    """
-    own = {name: [image.id for image in split.index.images] for name, split in splits.items()}
-    counts = {name: split.index.counts for name, split in splits.items()}
-    if others := distributed.differing((own, counts)):
-        raise SegtrainError(
-            f"process {others[0]} reads other data than the first one; the same files must be below data.root on all "
-            "machines, or share the folder"
-        )
 
 
 def _average(statistics: Sequence[Tensor], *, counts: bool) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from segtrain.data.loader import Batch
-from segtrain.memory import restart_peak_memory, sparing_memory
+from segtrain.memory import restart_peak_memory
+from segtrain.memory_guard import sparing_memory
 from segtrain.segmenters import Trainable
 from segtrain.training.gradients import Gradients, NotFiniteError
 

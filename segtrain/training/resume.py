@@ -14,7 +14,8 @@ from segtrain.data.splits import same_contents
 from segtrain.errors import SegtrainError
 from segtrain.io import write_atomically
 from segtrain.nodes import built_class, flat_settings
-from segtrain.training.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
+from segtrain.training.checkpoint import Checkpoint, load_checkpoint
+from segtrain.training.checkpoint_paths import checkpoint_file
 from segtrain.training.trackers.tracker import EVENTS
 from segtrain.values import describe_value
 

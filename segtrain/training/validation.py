@@ -8,9 +8,9 @@ from segtrain import distributed
 from segtrain.console import Stage, progress
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import plain_sample
+from segtrain.data.evaluation_images import evaluation_images
 from segtrain.data.images.image_reader import ImageReader
 from segtrain.data.images.large_image import LargeImage, large_images
-from segtrain.data.loader import evaluation_images
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.evaluation import Detections, GroundTruthSet, gathered, metric_input, predict, reads_windows

@@ -78,7 +78,7 @@ def test_the_images_that_are_timed_are_of_all_sizes() -> None:
 
 
 def test_no_more_processes_than_the_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "free_memory", lambda device: 10 * 2**30)
+    monkeypatch.setattr(module, "free_memory", lambda: 10 * 2**30)
     for gib, processes in (([], 8), ([None, 0.0], 8), ([1.0, None], 8), ([0.1, 3.0], 3), ([20.0], 1)):
         assert module._fitting(8, gib) == processes
 

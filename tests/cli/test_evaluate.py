@@ -6,6 +6,8 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,18 @@ def test_the_folder_holds_what_others_rely_on(workplace: Workplace) -> None:
     assert workplace.evaluation.err == ""
     for row in ROWS:
         assert row in workplace.evaluation.out
+
+
+def test_an_evaluation_of_result_files_needs_no_torch(workplace: Workplace, tmp_path: Path) -> None:
+    """Nor does its gallery; PyTorch takes seconds, and half of the memory of a large evaluation."""
+    row = f"predictions.otsu={workplace.report / 'predictions' / 'threshold_otsu.json'}"
+    arguments = ["methods=none", row, *data_of(workplace.data), f"output_dir={tmp_path / 'report'}", "threads=2"]
+    code = f"import sys; import segtrain as st; st.evaluate({arguments}); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "<img" in (tmp_path / "report" / "report.html").read_text()
+    found, before = results(tmp_path / "report")["methods"], results(workplace.report)["methods"]
+    assert found["otsu"]["class_agnostic"]["mask_ap"] == before["threshold_otsu"]["class_agnostic"]["mask_ap"]
 
 
 def test_results_have_the_agreed_shape(workplace: Workplace) -> None:

@@ -14,8 +14,9 @@ from segtrain.data.augmentation import Augmentation
 from segtrain.data.check.load import load_index
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.dataset import CocoDataset, Sample, Skipped
+from segtrain.data.evaluation_images import evaluation_images
 from segtrain.data.images.image_reader import ImageReader
-from segtrain.data.loader import Batch, TrainingLoader, evaluation_images, pack, unpack
+from segtrain.data.loader import Batch, TrainingLoader, pack, unpack
 from segtrain.data.sampling import EpochBatches
 from segtrain.errors import SegtrainError
 

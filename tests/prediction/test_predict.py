@@ -27,7 +27,8 @@ from segtrain.prediction import prediction_folder, reading_ahead
 from segtrain.prediction.applied_model import load_applied
 from segtrain.prediction.pixel_size import pixel_size_of
 from segtrain.stopping import Stopped
-from segtrain.training.checkpoint import checkpoint_file, load_checkpoint
+from segtrain.training.checkpoint import load_checkpoint
+from segtrain.training.checkpoint_paths import checkpoint_file
 from tests.conftest import Workplace
 from tests.helpers.importers import require_cvat, require_label_studio, require_qupath
 from tests.helpers.tiny_networks import tiny

@@ -9,7 +9,7 @@ import torch
 
 from segtrain.data.coco.index import CocoIndex
 from segtrain.errors import SegtrainError
-from segtrain.memory import NotEnoughMemoryError
+from segtrain.memory_guard import NotEnoughMemoryError
 from segtrain.training import batch_size
 from segtrain.training.batch_size import _agree, _CostlyBatches, choose_batch_size, largest_that_fits
 from segtrain.training.costly_images import CostlyImages

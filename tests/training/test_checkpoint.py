@@ -21,7 +21,8 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.inputs import KnownInputs
 from segtrain.segmenters.mask_rcnn.model import MaskRCNN
 from segtrain.segmenters.tiles import tiled
-from segtrain.training.checkpoint import FORMAT, checkpoint_file, load_checkpoint, load_segmenter, newest_checkpoint
+from segtrain.training.checkpoint import FORMAT, load_checkpoint, load_segmenter
+from segtrain.training.checkpoint_paths import checkpoint_file, newest_checkpoint
 from segtrain.training.resume import find_resumed, initial_state, run_directory
 from tests.helpers.scripts import write_data
 from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny

@@ -141,5 +141,5 @@ def test_its_checkpoint_computes_in_float32_on_the_cpu(tmp_path: Path) -> None:
     assert segmenter.precision == "fp16"
     assert segmenter.product_dtype == torch.float32
     weights = EvaluatedCheckpoint.load(tmp_path / "best.pt")
-    assert weights.precision(None, torch.device("cpu")) == "fp32"
-    assert weights.precision(None, torch.device("cuda")) == "fp16"
+    assert weights.precision(None, "cpu") == "fp32"
+    assert weights.precision(None, "cuda:0") == "fp16"

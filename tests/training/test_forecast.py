@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from segtrain import memory
+from segtrain import memory_guard
 from segtrain.data.coco.index import CocoIndex
 from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
@@ -211,8 +211,8 @@ def test_a_short_run_says_nothing(index: CocoIndex, tmp_path: Path, clock: list[
 
 
 def test_a_run_that_does_not_fit(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_STRIDE", 1)
-    monkeypatch.setattr(memory, "free_memory", lambda device: 100 * 2**20)
+    monkeypatch.setattr(memory_guard, "_STRIDE", 1)
+    monkeypatch.setattr(memory_guard, "free_memory", lambda device: 100 * 2**20)
     run = Run(index, tmp_path, changes=LIMITS, network=lambda: tiny("mobilenet_v2_fpn", norm="frozen"))
     trainer = run.trainer()
     expected = (

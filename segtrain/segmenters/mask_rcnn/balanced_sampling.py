@@ -7,7 +7,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segtrain.runtime import copy_to_device
+from segtrain.device import copy_to_device
 
 Places = tuple[Tensor, Tensor]  # (N,) image of the batch, (N,) position within it
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from segtrain.runtime import copy_to_device
+from segtrain.device import copy_to_device
 from segtrain.targets import Target
 
 MASK_SIDE = 28  # height and width of the mask head's output

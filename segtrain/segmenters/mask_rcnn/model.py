@@ -17,8 +17,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from segtrain import distributed, masks
+from segtrain.device import copy_to_device
 from segtrain.records import Instances
-from segtrain.runtime import copy_to_device
 from segtrain.segmenters import MaskGrid, SegmenterInfo, Trainable
 from segtrain.segmenters.anchors import AnchorLayout
 from segtrain.segmenters.mask_rcnn.backbones import find_backbone

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.image_list import ImageList
 
-from segtrain.runtime import copy_to_device
+from segtrain.device import copy_to_device
 
 # Of ImageNet, in RGB order, as all of torchvision's published weights expect.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

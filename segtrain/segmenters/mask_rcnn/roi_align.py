@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torchvision.ops import roi_align as stock_roi_align
 
-from segtrain.runtime import copy_to_device
+from segtrain.device import copy_to_device
 
 SAMPLES_PER_AXIS = 2  # torchvision's ``sampling_ratio`` for Faster and Mask R-CNN
 CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4  # equation 1 of Lin et al., Feature Pyramid Networks, 2017

@@ -12,7 +12,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import nms
 
-from segtrain.runtime import copy_to_device
+from segtrain.device import copy_to_device
 from segtrain.segmenters.mask_rcnn.balanced_sampling import boxes_of, sample_balanced
 from segtrain.segmenters.mask_rcnn.ignored_regions import IgnoredRegions, leave_out_ignored
 from segtrain.segmenters.mask_rcnn.roi_align import FeaturePyramid
