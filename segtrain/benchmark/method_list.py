@@ -1,6 +1,7 @@
 """Methods of an evaluation: built from its configuration, those that can segment its images, and the reference."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from segtrain.data.splits import Split
 from segtrain.errors import SegtrainError
 from segtrain.io import printable
 from segtrain.nodes import build, nearest
+from segtrain.pool import Advance, in_processes
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters import Segmenter
 
@@ -29,6 +31,7 @@ def build_methods(
     checkpoints: Sequence[EvaluatedCheckpoint],
     benchmark: Benchmark,
     device: str,
+    processes: int = 1,
 ) -> list[Method]:
     """Build all methods of an evaluation before the first one runs, so that errors of any method occur at once.
 
@@ -37,6 +40,7 @@ def build_methods(
         checkpoints: the evaluated checkpoints; the first one without a checkpoint if there is none.
         benchmark: the images and their ground truth.
         device: device of the networks, such as "cpu" or "cuda:0".
+        processes: number of forks of this process that share the result files.
 
     Returns:
         Result files first, then segmenters, in the order of the configuration. Of several processes, the first alone
@@ -48,11 +52,9 @@ def build_methods(
     given = config["score_threshold"]
     names = [category.name for category in benchmark.ground_truth.categories]
     # The threshold of a checkpoint applies to its own scores only.
-    methods: list[Method] = [
-        _result_file(name, given_file, given, benchmark)
-        for name, given_file in config["predictions"].items()
-        if distributed.is_first()
-    ]
+    methods: list[Method] = []
+    if distributed.is_first():
+        methods += _read_result_files(config["predictions"], given, benchmark, processes)
     for name, node in config["segmenters"].items():
         for row, checkpoint in methods_of(name, node, checkpoints).items():
             own_node = checkpoint.segmenter_node(node, benchmark.max_dets)
@@ -76,6 +78,17 @@ def _on_device(built: Any, device: str) -> Any:
     from segtrain.device import to_device  # here, since PyTorch takes seconds and 500 MB; result files do not need it
 
     return to_device(built, device)
+
+
+def _read_result_files(
+    files: Mapping[str, str | Mapping[str, Any]], threshold: GivenThreshold, benchmark: Benchmark, processes: int
+) -> list[ResultFile]:
+    """Read result files, in their order, each in one of several processes."""
+
+    def read(file: tuple[str, str | Mapping[str, Any]], advance: Advance) -> ResultFile:
+        return _result_file(*file, threshold, benchmark)
+
+    return [method for _, method in sorted(in_processes(read, list(files.items()), processes), key=itemgetter(0))]
 
 
 def _result_file(

@@ -128,7 +128,7 @@ class _Task:
         source, split, data = inputs.source, inputs.split, inputs.data
         tracks = TRACKS if config["tracks"] == "all" else TRACKS[:1]
         benchmark = Benchmark(split, max_dets=data["max_dets"], tracks=tracks, seed=config["seed"])
-        methods = build_methods({**config, "data": data}, inputs.checkpoints, benchmark, device)
+        methods = build_methods({**config, "data": data}, inputs.checkpoints, benchmark, device, threads)
         if inputs.folds is not None:
             methods = inputs.folds.pooled(methods, config["segmenters"])
         precision = source.precision(config["precision"], device)

@@ -353,6 +353,14 @@ def test_bad_predictions(content: object, expected: str, data: Path, tmp_path: P
     assert expected in text
 
 
+def test_a_bad_file_among_those_that_processes_share(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text(json.dumps([RECORD]))
+    (tmp_path / "bad.json").write_text(json.dumps([{**RECORD, "image_id": 999}]))
+    rows = ["methods=none", *(f"predictions.{name}={name}.json" for name in ("good", "bad"))]
+    text = message(run("evaluate", *rows, *data_of(data), "output_dir=report", "threads=2", folder=tmp_path))
+    assert "bad.json: record 1 (image 999): no such image" in text
+
+
 def test_a_folder_that_holds_results_is_left_alone(workplace: Workplace) -> None:
     before = digest(workplace.folder)
     for script, folder, held in (
