@@ -13,61 +13,99 @@ from scipy.sparse import csr_array
 from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
 from segtrain.metrics.matching import Matches
 
-CountArray = npt.NDArray[np.int32]
+CountArray = npt.NDArray[np.signedinteger[Any]]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
-_CELLS = 2**18  # largest size of a table of runs by resamples; it stays in a core's cache
-_TABLE = 2**18  # size up to which a table of reached recalls is worth making, as a cell takes a byte
+_CELLS = 2**18  # largest size of a table of rows by resamples; it stays in a core's cache
+_LANE = 32  # largest number of rows of a lane
+_TABLE = 2**22  # largest size of a table of reached recalls
 _DRAWS = 2**24  # largest size of the table of draws
-_NARROW = 64  # columns up to which one call that adds up along them is faster than a call for each row
+_TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Correct and false detections of the rows of a ranking, added up.
+
+    The rows are divided into lanes of consecutive rows, whose first rows lie side by side, then their second rows, and
+    so on: NumPy adds a row of all lanes at a time.
+
+    Attributes:
+        counts: (R, L, 2, B) correct and false detections from the start of the lane up to each row.
+        ends: (L, 2, B) correct and false detections of all lanes up to the end of each.
+    """
+
+    counts: CountArray
+    ends: IntArray
+
+    @classmethod
+    def of(cls, counts: CountArray) -> "Lanes":
+        """Add up the detections of rows.
+
+        Args:
+            counts: (N, 2, B) correct and false detections of each row, at least one row; the false ones rank before
+                the correct ones. Its type holds the sum of any ``_LANE`` rows.
+
+        >>> Lanes.of(np.array([[[1], [0]], [[1], [2]]])).ends[-1, :, 0].tolist()  # right, wrong, wrong, right
+        [2, 2]
+        """
+        lanes = -(-len(counts) // _LANE)
+        rows = -(-len(counts) // lanes)
+        full = len(counts) // rows
+        left = counts[full * rows :]  # rows of the last lane, if it is not full; rows of zeros follow
+        table = np.zeros((rows, lanes, *counts.shape[1:]), dtype=counts.dtype)
+        table[:, :full] = counts[: full * rows].reshape(full, rows, *counts.shape[1:]).swapaxes(0, 1)
+        table[: len(left), full:] = left[:, None]
+        for before, row in pairwise(table):
+            np.add(before, row, out=row)
+        return cls(table, np.cumsum(table[-1], axis=0, dtype=np.int64))
 
 
 def interpolated_ap(
-    tables: Iterable[tuple[CountArray, CountArray | FloatArray]],
-    hits: IntArray,
-    misses: IntArray | FloatArray,
-    recalls: "Recalls",
+    tables: Iterable[Lanes], total: IntArray, recalls: "Recalls", false_weight: FloatArray | None = None
 ) -> FloatArray:
-    """Compute COCO's interpolated average precision from runs of detections that end with a hit.
+    """Compute COCO's interpolated average precision.
 
     Args:
-        tables: number of correct detections, and number or weight of false ones, in each run, both (R, B); all false
-            detections of a run rank before its correct ones. The worst runs come in the first table, the best run is
-            the first of a table; overwritten.
-        hits: (B,) number of correct detections in all runs.
-        misses: (B,) number, or weight, of false detections in all runs.
+        tables: rows of a ranking; the worst rows come in the first table.
+        total: (2, B) number of correct and of false detections in all tables.
         recalls: recalls of the resamples.
+        false_weight: (B,) weight of a false detection; None for 1.
 
     Returns:
         (B,) mean over the recalls 0, .01, ..., 1 of the largest precision at that recall or a higher one.
 
     Source: Lin et al., Microsoft COCO (2014), and ``pycocotools.cocoeval.COCOeval.accumulate``.
 
-    >>> right, wrong = np.array([[1], [1]], np.int32), np.array([[0], [2]], np.int32)  # right, wrong, wrong, right
-    >>> interpolated_ap([(right, wrong)], np.array([2]), np.array([2]), Recalls.of(np.array([2]))).round(4).tolist()
+    >>> lanes = Lanes.of(np.array([[[1], [0]], [[1], [2]]]))  # right, wrong, wrong, right
+    >>> interpolated_ap([lanes], lanes.ends[-1], Recalls.of(np.array([2]))).round(4).tolist()
     [0.7525]
     """
-    best, total = np.zeros(len(hits)), np.zeros(len(hits))
-    for right, wrong in tables:
-        hits, misses = hits - right.sum(axis=0), misses - wrong.sum(axis=0)
-        for counts, before in ((right, hits), (wrong, misses)):
-            counts[0] += before.astype(counts.dtype)
-            _accumulate(np.add, counts)
-        found = right + wrong
-        precision = right / np.maximum(found, 1, out=found)
-        np.maximum(precision[-1], best, out=precision[-1])
-        _accumulate(np.maximum, precision[::-1])
-        best = precision[0].copy()
-        total += recalls.sum_of(precision, right, hits)
-    return total / len(RECALLS)
+    best, total_precision = np.zeros((2, total.shape[1]))
+    for lanes in tables:
+        before = total - lanes.ends[-1] + lanes.ends - lanes.counts[-1]
+        total = before[0]
+        precision = _precision(lanes, before.astype(np.float64), false_weight)
+        for after, row in pairwise(precision[::-1]):
+            np.maximum(after, row, out=row)
+        # Of each lane the largest precision is known now: take that of the lanes after it into account.
+        highest = np.maximum.accumulate(np.append(best[None], precision[0, ::-1], axis=0))
+        np.maximum(precision, highest[-2::-1], out=precision)
+        best = highest[-1]
+        total_precision += recalls.sum_of(precision, lanes.counts[:, :, 0], before[:, 0])
+    return total_precision / len(RECALLS)
 
 
-def _accumulate(function: np.ufunc, table: npt.NDArray[Any]) -> None:
-    """Replace each row by the function of all rows up to it."""
-    if table.shape[1] <= _NARROW:
-        function.accumulate(table, axis=0, out=table)
-        return
-    for before, row in pairwise(table):
-        function(before, row, out=row)
+def _precision(lanes: Lanes, before: FloatArray, false_weight: FloatArray | None) -> FloatArray:
+    """Compute the precision of each row, (R, L, B), from the (L, 2, B) detections before each lane."""
+    right, wrong = np.moveaxis(lanes.counts, 2, 0)
+    right_before, wrong_before = np.moveaxis(before, 1, 0)
+    if false_weight is not None:
+        wrong, wrong_before = wrong * false_weight, wrong_before * false_weight
+    precision: FloatArray = right + right_before
+    found = wrong + np.maximum(wrong_before, _TINY)  # the precision of no detections is 0
+    found += precision
+    precision /= found
+    return precision
 
 
 @dataclass(frozen=True)
@@ -105,55 +143,39 @@ class Recalls:
         """Largest number of hits that reaches each recall of any resample, (101,)."""
         return self.needed.max(axis=1)  # type: ignore[no-any-return]
 
-    def sum_of(self, precision: FloatArray, hits: CountArray, before: IntArray) -> FloatArray | float:
+    @cached_property
+    def reached(self) -> npt.NDArray[np.uint8] | None:
+        """Number of recalls that 0, 1, ... hits reach, for each number of true objects, (N, H); None if too large."""
+        width = int(self.most[-1]) + 1
+        if self.needed.shape[1] * width > _TABLE:
+            return None
+        return np.stack([np.cumsum(np.bincount(own, minlength=width), dtype=np.uint8) for own in self.needed.T])
+
+    def sum_of(self, precision: FloatArray, hits: CountArray, before: IntArray) -> FloatArray:
         """Add up the precision at the first row that reaches each recall, over the recalls that rows reach, (B,).
 
         Args:
-            precision: (R, B) largest precision of each row and those after it.
-            hits: (R, B) number of hits up to each row.
-            before: (B,) number of hits before the first row.
+            precision: (R, L, B) largest precision of each row and those after it, in lanes.
+            hits: (R, L, B) number of hits from the start of the lane up to each row.
+            before: (L, B) number of hits before each lane.
         """
-        low, high = int(before.min()), int(hits[-1].max())
-        reached = slice(np.searchsorted(self.most, low, side="right"), np.searchsorted(self.least, high, side="right"))
-        needed, width = self.needed[reached], high - low + 1
-        if not len(needed):
-            return 0.0
-        if needed.shape[1] * width <= max(_TABLE, precision.size):
-            # Few numbers of hits and of true objects: it is faster to look all of them up.
-            place = np.empty((len(hits) + 1, len(before)), dtype=np.intp)
-            place[0], place[1:] = before, hits
-            place += self.number * width - low
-            number = _reached(np.clip(needed - low, 0, width), width).take(place)
-            total: FloatArray = np.einsum("rb,rb->b", number[1:] - number[:-1], precision)
-            return total
-        needed = needed[:, self.number]
-        _, column = places = np.nonzero((needed > before) & (needed <= hits[-1]))
-        row = _first_row(hits, column, needed[places])
-        return np.bincount(column, precision[row, column], minlength=len(before)).astype(np.float64)
-
-
-def _reached(needed: IntArray, width: int) -> npt.NDArray[np.uint8]:
-    """Count the recalls that 0, 1, ..., ``width`` - 1 hits reach, for each number of true objects, (N * width,).
-
-    Args:
-        needed: (R, N) number of hits that reaches each of at most 101 recalls, up to ``width``.
-        width: numbers of hits.
-    """
-    numbers = needed.shape[1]
-    cells = np.arange(numbers) * (width + 1) + needed
-    counts = np.bincount(cells.reshape(-1), minlength=numbers * (width + 1)).reshape(numbers, width + 1)
-    return np.cumsum(counts[:, :width], axis=1, dtype=np.uint8).reshape(-1)
-
-
-def _first_row(table: CountArray, column: IntArray, least: IntArray) -> IntArray:
-    """Find the first row of each given column that holds the given value or a larger one; columns do not decrease."""
-    row = np.zeros(len(column), dtype=np.int64)
-    step = 1 << (len(table) - 1).bit_length()
-    while step := step // 2:
-        last = row + step - 1
-        less = table[np.minimum(last, len(table) - 1), column] < least
-        row += step * (less & (last < len(table)))
-    return row
+        if self.reached is not None:
+            place = np.empty((len(hits) + 1, *before.shape), dtype=np.intp)
+            place[0] = before + self.number * self.reached.shape[1]
+            np.add(hits, place[0], out=place[1:])
+            number = self.reached.reshape(-1).take(place)
+            return np.einsum("rlb,rlb->b", number[1:] - number[:-1], precision)  # type: ignore[no-any-return]
+        # Many hits, few of which reach a recall: find these.
+        start, end = before[0], before[-1] + hits[-1, -1]
+        possible = slice(
+            np.searchsorted(self.most, start.min(), "right"), np.searchsorted(self.least, end.max(), "right")
+        )
+        needed = self.needed[possible][:, self.number]
+        recall, column = np.nonzero((needed > start) & (needed <= end))
+        goal = needed[recall, column]
+        lane = (before[:, column] < goal).sum(axis=0) - 1
+        row = (hits[:, lane, column] < goal - before[lane, column]).sum(axis=0)
+        return np.bincount(column, precision[row, lane, column], minlength=len(start)).astype(np.float64)
 
 
 def hits_needed(truths: IntArray) -> IntArray:
@@ -250,14 +272,13 @@ def _resample(
 ) -> tuple[FloatArray, FloatArray]:
     """Compute precision and recall of some resamples, (T, A, K, B) each."""
     categories = len(matches.category_ids)
-    times = np.ascontiguousarray(draws.T, dtype=np.int32)
+    drawn = _Drawn.of(draws)
     precision, recall = np.full((2, matches.thresholds, len(areas), categories, len(draws)), np.nan)
-    truths = [_true_objects(matches, area, times) for area in areas]
+    truths = [_true_objects(matches, area, drawn) for area in areas]
     for category in range(categories):
         if not any(counts[category].any() for counts in truths):
             continue
         ranked = _Ranking.of(matches, category, max_dets)
-        drawn = _Drawn.of(ranked, times)
         for column, area in enumerate(areas):
             own = truths[column][category]
             there = own > 0
@@ -327,13 +348,49 @@ def _precision_curves(matches: Matches, max_dets: int, areas: Sequence[int]) -> 
     return curves, recall
 
 
-def _true_objects(matches: Matches, area: int, times: CountArray) -> IntArray:
+@dataclass(frozen=True)
+class _Drawn:
+    """Draws of I images in B resamples.
+
+    Attributes:
+        times: (I, B) number of times that each image is drawn, in a narrow type.
+        most: (I,) largest number of times that each image is drawn.
+        longest: number of detections in a row of a ranking up to which the type holds the sum of a lane.
+    """
+
+    times: CountArray
+    most: IntArray
+    longest: int
+
+    @classmethod
+    def of(cls, draws: IntArray) -> "_Drawn":
+        most = draws.max(axis=0, initial=0).astype(np.int64)
+        of_lane = _LANE * int(most.max(initial=1))  # the largest sum of a lane with one detection in each row
+        # Rows of up to 16 detections, which are most, are not divided.
+        dtype = np.result_type(np.int16, np.min_scalar_type(-16 * of_lane))
+        return cls(np.ascontiguousarray(draws.T, dtype=dtype), most, int(np.iinfo(dtype).max) // of_lane)
+
+    def sums(self, line: IntArray | BoolArray, image: IntArray, lines: int) -> IntArray:
+        """Add up the draws of the images of each line, (lines, B), where sums may be large.
+
+        Args:
+            line: (E,) line of each entry.
+            image: (E,) image of each entry.
+            lines: number of lines.
+        """
+        largest = len(line) * int(self.most.max(initial=1))
+        dtype = np.result_type(self.times.dtype, np.min_scalar_type(-largest))
+        images, row = np.unique(image, return_inverse=True)
+        step = max(1, _CELLS // max(len(images), 1))
+        starts = range(0, max(self.times.shape[1], 1), step)
+        parts = [self.times[images, start : start + step].astype(dtype) for start in starts]
+        return np.concatenate([_sums(line, row, lines, part) for part in parts], axis=1, dtype=np.int64)
+
+
+def _true_objects(matches: Matches, area: int, drawn: _Drawn) -> IntArray:
     """Count the true objects of each category that are not ignored on each resample, (K, B)."""
     counted = ~matches.truth_ignored[area]
-    places = matches.truth_category[counted], matches.truth_image[counted]
-    shape = len(matches.category_ids), len(matches.image_ids)
-    table = csr_array((np.ones(len(places[0]), dtype=np.int32), places), shape=shape)
-    return (table @ times).astype(np.int64)  # type: ignore[no-any-return]
+    return drawn.sums(matches.truth_category[counted], matches.truth_image[counted], len(matches.category_ids))
 
 
 @dataclass(frozen=True)
@@ -342,26 +399,24 @@ class _Ranking:
 
     Attributes:
         found: (D,) index of each detection in the matches.
-        image_ids: (J,) numbers of the images that have detections of the category.
-        image: (D,) index of each detection's image among these.
+        image: (D,) number of each detection's image.
         tie: (D,) group of each detection; detections of one image with equal scores form a group.
     """
 
     found: IntArray
-    image_ids: IntArray
     image: IntArray
     tie: IntArray
 
     @classmethod
     def of(cls, matches: Matches, category: int, max_dets: int) -> "_Ranking":
         found = np.flatnonzero((matches.category == category) & (matches.rank < max_dets))
-        image_ids, image = np.unique(matches.image[found], return_inverse=True)
+        image = matches.image[found]
         changes = (np.diff(image) != 0) | (np.diff(matches.score[found]) != 0)
         tie = np.concatenate([np.zeros(min(len(found), 1), dtype=np.int64), np.cumsum(changes)])
-        return cls(found, image_ids, image, tie)
+        return cls(found, image, tie)
 
     def curve(
-        self, matches: Matches, t: int, a: int, drawn: "_Drawn", recalls: Recalls, false_weight: FloatArray | None
+        self, matches: Matches, t: int, a: int, drawn: _Drawn, recalls: Recalls, false_weight: FloatArray | None
     ) -> tuple[IntArray, FloatArray]:
         """Compute the number of hits of each resample, (B,), and the mean precision over all recalls, (B,).
 
@@ -369,36 +424,24 @@ class _Ranking:
             matches: matches of the detections of all images.
             t: index of the IoU threshold.
             a: index of the range of areas.
-            drawn: draws of the images with detections.
+            drawn: draws of the images.
             recalls: recalls of the resamples.
             false_weight: (B,) weight of an unmatched detection; None for 1.
         """
         counted = np.flatnonzero(~matches.ignored(t, a, self.found))
-        hit, row = matches.truth(t, a, self.found[counted]) >= 0, self.image[counted]
-        mixed = _mixed(hit, self.tie[counted])
-        times = drawn.times
-        if mixed.any():
-            hit, row, times = drawn.unroll(hit, row, self.tie[counted], mixed)
-        ends = hit & ~np.append(hit[1:], False)
-        run = np.cumsum(ends) - ends
-        count = int(ends.sum())
-        # Rows 2 r and 2 r + 1 count the hits and the misses of run r: one product is faster than two.
-        kept = run < count
-        table = _table((2 * run + ~hit)[kept], row[kept], 2 * count, len(times))
-        parts = _parts(count, times.shape[1])
-        if len(parts) == 1:
-            counts = table @ times
-            total, false = counts[::2].sum(axis=0, dtype=np.int32), counts[1::2].sum(axis=0, dtype=np.int32)
-            products = iter([counts])
+        hit, image, tie = matches.truth(t, a, self.found[counted]) >= 0, self.image[counted], self.tie[counted]
+        mixed = _mixed(hit, tie)
+        kept = slice(int(np.flatnonzero(hit | mixed).max(initial=-1)) + 1)  # what follows the last hit has no effect
+        rows = _Rows.of(hit[kept], image[kept], tie[kept], mixed[kept], drawn)
+        size = max(1, _CELLS // max(drawn.times.shape[1], 1))
+        tables: Iterable[Lanes]
+        tables = (Lanes.of(rows.counts(start, size, drawn)) for start in range(0, rows.number, size)[::-1])
+        if 0 < rows.number <= size:
+            tables = list(tables)
+            total = tables[0].ends[-1]
         else:
-            in_all = np.bincount(2 * row[kept] + ~hit[kept], minlength=2 * len(times)).reshape(-1, 2)
-            total, false = csr_array(in_all.T.astype(np.int32)) @ times
-            products = (table[2 * part.start : 2 * part.stop] @ times for part in parts)
-        hits, misses = total.astype(np.int64), false if false_weight is None else false * false_weight
-        tables = (
-            (counts[::2], counts[1::2] if false_weight is None else counts[1::2] * false_weight) for counts in products
-        )
-        return hits, interpolated_ap(tables, hits, misses, recalls)
+            total = drawn.sums(~hit[kept], image[kept], 2)
+        return total[0], interpolated_ap(tables, total, recalls, false_weight)
 
 
 def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
@@ -411,63 +454,61 @@ def _mixed(hit: BoolArray, tie: IntArray) -> BoolArray:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """Draws of the J images that have detections of a category.
+class _Rows:
+    """Ranking of detections on any resample, best first, divided into rows whose misses rank before their hits.
 
     Attributes:
-        times: (J, B) number of times that each image is drawn.
-        most: largest number of times that an image with detections of equal scores is drawn.
-        rows: (J + more, B) ``times``, and room for a row of each copy of each image with detections of equal scores.
+        hit: (E,) true for entries that are hits.
+        image: (E,) number of each entry's image.
+        copy: (E,) copy of the image that an entry stands for: it counts where the image is drawn more often than that;
+            -1 for entries that stand for all copies.
+        row: (E,) number of each entry's row.
+        number: number of rows.
     """
 
-    times: CountArray
-    most: int
-    rows: CountArray
+    hit: BoolArray
+    image: IntArray
+    copy: IntArray
+    row: IntArray
+    number: int
 
     @classmethod
-    def of(cls, ranked: "_Ranking", times: CountArray) -> "_Drawn":
-        tied = np.unique(ranked.image[np.flatnonzero(np.diff(ranked.tie) == 0)])
-        most = int(times[ranked.image_ids[tied]].max(initial=1))
-        images = len(ranked.image_ids)
-        rows = np.empty((images + len(tied) * most, times.shape[1]), dtype=np.int32)
-        own = np.take(times, ranked.image_ids, axis=0, out=rows[:images])
-        return cls(own, most, rows)
-
-    def unroll(
-        self, hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray
-    ) -> tuple[BoolArray, IntArray, CountArray]:
-        """Repeat the groups of equal scores that hold both hits and misses, where the order matters, once per copy.
-
-        Returns:
-            For each entry, true if it is a hit, and its row in the table that follows: ``times``, then a row of 1 or 0
-            for each copy of each image with such a group, by whether it is drawn more than 0 times, 1 time, and so on.
-            The table holds until the next call.
-        """
-        torn, number = np.unique(image[mixed], return_inverse=True)
-        own = np.zeros(len(hit), dtype=np.int64)
-        own[mixed] = number
-        repeats = np.where(mixed, self.most, 1)
+    def of(cls, hit: BoolArray, image: IntArray, tie: IntArray, mixed: BoolArray, drawn: _Drawn) -> "_Rows":
+        """Repeat groups of equal scores that hold hits and misses, whose order matters, once for each copy."""
+        repeats = np.where(mixed, drawn.most[image], 1)
         place = np.repeat(np.arange(len(hit)), repeats)
         copy = np.arange(len(place)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-        torn_entries = np.flatnonzero(mixed[place])
-        chosen = place[torn_entries]
-        order = torn_entries[np.lexsort((chosen, copy[torn_entries], tie[chosen]))]
-        place[torn_entries], copy[torn_entries] = place[order], copy[order]
-        row = np.where(mixed[place], len(self.times) + copy * len(torn) + own[place], image[place])
-        table = self.rows[: len(self.times) + self.most * len(torn)]
-        more = table[len(self.times) :].reshape(self.most, len(torn), -1)
-        np.greater(self.times[torn], np.arange(self.most, dtype=np.int32)[:, None, None], out=more)
-        return hit[place], row, table
+        torn = np.flatnonzero(mixed[place])
+        order = torn[np.lexsort((place[torn], copy[torn], tie[place[torn]]))]
+        place[torn], copy[torn] = place[order], copy[order]
+        hit = hit[place]
+        # A row ends with the last of consecutive hits, or where it is as long as it may be.
+        first = np.flatnonzero(hit[:-1] & ~hit[1:]) + 1
+        first = np.concatenate([np.zeros(min(len(hit), 1), dtype=np.int64), first])
+        position = np.arange(len(hit)) - np.repeat(first, np.diff(first, append=len(hit)))
+        starts = position % drawn.longest == 0
+        copy = np.where(mixed[place], copy, -1)
+        return cls(hit, image[place], copy, np.cumsum(starts) - 1, int(starts.sum()))
+
+    def counts(self, start: int, size: int, drawn: _Drawn) -> CountArray:
+        """Count the hits and the misses of up to ``size`` rows from a first one on, (rows, 2, B)."""
+        some = slice(*np.searchsorted(self.row, [start, start + size]))
+        hit, image, copy = self.hit[some], self.image[some], self.copy[some]
+        # One product of twice as many lines is faster than two.
+        line, lines = 2 * (self.row[some] - start) + ~hit, 2 * min(size, self.number - start)
+        whole = copy < 0
+        counts = _sums(line[whole], image[whole], lines, drawn.times)
+        torn = np.flatnonzero(~whole)
+        for piece in (torn[first : first + size] for first in range(0, len(torn), size)):
+            once = drawn.times[image[piece]]
+            np.greater(once, copy[piece, None].astype(once.dtype), out=once)
+            counts += _sums(line[piece], np.arange(len(piece)), lines, once)
+        return counts.reshape(lines // 2, 2, -1)
 
 
-def _table(entry: IntArray | BoolArray, row: IntArray, entries: int, rows: int) -> csr_array:
-    """Count how often each entry and row of draws come together, (entries, rows)."""
-    order = np.argsort(entry, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(entry, minlength=entries))]).astype(np.int32)
-    return csr_array((np.ones(len(row), dtype=np.int32), row[order].astype(np.int32), starts), shape=(entries, rows))
-
-
-def _parts(runs: int, resamples: int) -> list[slice]:
-    """Divide runs into parts, the last part first."""
-    size = max(1, _CELLS // max(resamples, 1))
-    return [slice(start, start + size) for start in range(0, runs, size)][::-1]
+def _sums(line: IntArray | BoolArray, row: IntArray, lines: int, table: CountArray) -> CountArray:
+    """Add up the rows of a table that belong to each line, (lines, B), in the type of the table."""
+    order = np.argsort(line, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(line, minlength=lines))])
+    ones = np.ones(len(row), dtype=table.dtype)
+    return csr_array((ones, row[order], starts), shape=(lines, len(table))) @ table  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from segtrain.metrics.candidates import Candidates
 from segtrain.metrics.matching import Matches
 from segtrain.metrics.metric import MetricInput
 from segtrain.metrics.pairs import Pairs
-from segtrain.metrics.resampled_ap import Recalls, interpolated_ap
+from segtrain.metrics.resampled_ap import Lanes, Recalls, interpolated_ap
 
 FOREGROUND, BACKGROUND = 0.5, 0.1  # least IoU of a match; largest IoU of a detection that lies on background
 TYPES = ("category", "location", "both", "duplicates", "background")  # types of false detections
@@ -252,5 +252,5 @@ def _precision(hits: BoolArray, misses: BoolArray, truths: IntArray) -> FloatArr
         return precision
     starts = np.concatenate([[0], ends[:-1] + 1])
     runs = [np.add.reduceat(counted[: ends[-1] + 1].astype(np.int32), starts) for counted in (hits, misses)]
-    right, wrong = (counts.sum(axis=0) for counts in runs)
-    return np.maximum(precision, interpolated_ap([(runs[0], runs[1])], right, wrong, Recalls.of(truths)))
+    lanes = Lanes.of(np.stack(runs, axis=1))
+    return np.maximum(precision, interpolated_ap([lanes], lanes.ends[-1], Recalls.of(truths)))

@@ -89,6 +89,26 @@ def test_any_draws(seed: int, draws: list[int], max_dets: int) -> None:
     assert_same(scene(seed, 20, 60), np.array([draws]), "segm", max_dets)
 
 
+@pytest.mark.parametrize(("name", "value"), [("_LANE", 3), ("_LANE", 1000), ("_TABLE", 0)])
+def test_ways_of_the_computation_that_large_data_take(name: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many lanes; rows of more detections than a narrow type can count in long lanes; a search for each recall."""
+    monkeypatch.setattr(module, name, value)
+    drawn = scene(7, truths=25, predictions=400)
+    draws = draws_of(np.random.default_rng(3), len(drawn.sizes), 3)
+    if value == 1000:
+        draws = np.minimum(draws, 2)
+        assert module._Drawn.of(draws).longest == 16
+    assert_same(drawn, draws, "segm", 1000)
+
+
+def test_an_image_that_is_drawn_very_often() -> None:
+    drawn = scene(8, truths=20, predictions=60)
+    draws = np.ones((1, len(drawn.sizes)), dtype=np.int64)
+    draws[0, 0] = 70
+    assert module._Drawn.of(draws).times.dtype == np.int32
+    assert_same(drawn, draws, "segm", 100)
+
+
 @pytest.mark.parametrize("iou_type", ["segm", "bbox"])
 def test_every_image_once_is_the_number_itself(iou_type: IouType) -> None:
     drawn = scene(5, predictions=300)
