@@ -82,7 +82,7 @@ class EvaluationFolder:
             for path in earlier:
                 path.unlink(missing_ok=True)
         elif resumes or self._unfinished.exists():
-            replaced = {*seen, *reports, *winners} if resumes else set()
+            replaced = {*seen, *reports, *winners, self._class_agnostic_truth} if resumes else set()
             self._set_aside([path for path in earlier if path.exists() and path not in replaced])
         write_atomically(self._unfinished, "")
 
@@ -94,6 +94,10 @@ class EvaluationFolder:
     def _unfinished(self) -> Path:
         """Path of a file that exists until the evaluation is complete."""
         return self.path / ".unfinished"
+
+    @property
+    def _class_agnostic_truth(self) -> Path:
+        return self.path / "predictions" / "ground_truth.class_agnostic.json"
 
     def _set_aside(self, paths: Sequence[Path]) -> None:
         """Move files of an interrupted evaluation, so that they are not mistaken for those of this one."""
@@ -126,7 +130,7 @@ class EvaluationFolder:
             index: images of the data.
             ground_truth: their true objects.
         """
-        path = self.path / "predictions" / "ground_truth.class_agnostic.json"
+        path = self._class_agnostic_truth
         self._refuse_given(path, None)
         category = class_agnostic_id(ground_truth.categories)
         content = {

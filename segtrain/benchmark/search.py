@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf, isnan, nan
 from typing import Any
 
@@ -50,6 +50,17 @@ class Budget:
         """
         return min(1.0, max(trials / (self.trials or inf), seconds / (self.seconds or inf)))
 
+    def left(self, trials: int, seconds: float) -> "Budget | None":
+        """Subtract what was used; None where nothing is left.
+
+        >>> Budget(seconds=60, trials=10).left(trials=2, seconds=15)
+        Budget(seconds=45, trials=8)
+        """
+        if self.used(trials, seconds) == 1:
+            return None
+        time_left = None if self.seconds is None else self.seconds - seconds
+        return Budget(time_left, None if self.trials is None else self.trials - trials)
+
 
 @dataclass(frozen=True)
 class Winner:
@@ -77,6 +88,18 @@ class Winner:
     images: int
     objects: int
     seconds: float
+
+    def continued(self, later: "Winner") -> "Winner":
+        """Join the outcome with that of a continuation of the search.
+
+        The better settings win, by more images if they were not scored on equally many.
+
+        Args:
+            later: outcome of the continuation.
+        """
+        best = max(self, later, key=lambda one: (one.images, -inf if isnan(one.value) else one.value))
+        trials, completed = self.trials + later.trials, self.completed + later.completed
+        return replace(best, trials=trials, completed=completed, seconds=self.seconds + later.seconds)
 
 
 class Tuned:

@@ -170,6 +170,7 @@ class Tuning:
         winner = self._winner(one)
         outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no setting was scored in time"
         outcome += f", the best of {tried(winner)} in {winner.seconds:.0f} s" if winner.completed else ""
+        outcome += ", of a search that a signal has interrupted" if stop_requested() else ""
         logger.info("%s: %s", name, outcome)
         if not winner.completed:
             self.notes.append(f"{name} is not tuned: {outcome}, and it stays as it is; raise tune.seconds")
@@ -187,21 +188,31 @@ class Tuning:
         """Search, or find the winner of the same search."""
         known = distributed.from_first(lambda: self._known(one))
         if known is None:
+            begun = distributed.from_first(lambda: self._begun(one))
             with finishing_work(), progress(f"tuning {one.name}") as stage:
-                known = self._search(one, lambda share, trials, best: stage.update(share, _progress(trials, best)))
+                known = self._search(
+                    one, begun, lambda share, trials, best: stage.update(share, _progress(trials, best))
+                )
             if distributed.is_first():
                 self._keep(one, known)
         if not known.completed:
             stop_if_asked()
         return known
 
-    def _search(self, one: Search, show: Callable[[float, int, float], None]) -> Winner:
+    def _search(self, one: Search, begun: Winner | None, show: Callable[[float, int, float], None]) -> Winner:
+        """Search, or go on with a search that was interrupted, by proposals of another seed."""
         assert self._images is not None
         assert self._budget is not None
+        budget = self._budget if begun is None else self._budget.left(begun.trials, begun.seconds)
+        if budget is None:
+            assert begun is not None
+            return begun
         if self._scorer is None:
             self._scorer = SettingScorer(self._images, self._metric, self._data["max_dets"], self._seed)
             self._sharing.enter_context(self._scorer.shared(self._processes))
-        return search(one.space, self._scorer, budget=self._budget, seed=self._seed, show=show)
+        seed = self._seed if begun is None else self._seed + begun.trials
+        found = search(one.space, self._scorer, budget=budget, seed=seed, show=show)
+        return found if begun is None else begun.continued(found)
 
     def _fingerprint(self, one: Search) -> str:
         settings = [self._metric, self._data["max_dets"], self._limits, self._seed]
@@ -220,11 +231,21 @@ class Tuning:
         self._winners[one.name] = known.content
         return known.content
 
+    def _begun(self, one: Search) -> Winner | None:
+        """Look up what a search has found before a signal has interrupted it."""
+        begun = self._kept.find("search", self._fingerprint(one), Winner)
+        if begun is None:
+            return None
+        content = begun.content
+        logger.info(f"{one.name}: its search goes on after {tried(content)} in {content.seconds:.0f} s")
+        return content
+
     def _keep(self, one: Search, winner: Winner) -> None:
-        """Keep the winner of a search, for later evaluations if no signal has ended it early."""
+        """Keep the winner of a search, or what it has found before a signal has interrupted it."""
         self._winners[one.name] = winner
-        if winner.completed and not stop_requested():
-            self._kept.keep("winner", self._fingerprint(one), one.name, winner)
+        if winner.completed:
+            part = "search" if stop_requested() else "winner"
+            self._kept.keep(part, self._fingerprint(one), one.name, winner)
 
     def _note(self, text: str) -> None:
         self.notes.append(text)

@@ -179,9 +179,10 @@ def show(content: "str | RenderableType") -> None:
 def show_error(text: str) -> None:
     """Print a line on stderr, and write it to the log file of the run if it has begun one."""
     line = one_line(text)
-    print(line, file=sys.stderr, flush=True)
     if logging.getLogger().handlers:  # without any, logging would print it again
         logging.getLogger(ERRORS).error(line)
+    with suppress(OSError):  # nobody reads it any more
+        print(line, file=sys.stderr, flush=True)
 
 
 def start_logging() -> None:

@@ -293,5 +293,6 @@ def _stopped(stop: Stopped, found: FoundRows, rows: int, folder: Path, again: st
     done = f"{len(found.segmented)} of {rows} rows segmented"
     if found.analysed:
         done += f" and {len(found.analysed)} analysed"
-    kept = f"{folder} keeps them, and the settings that were found so far"
+    them = "them, and the settings that were found so far" if found.segmented else "the settings that were found so far"
+    kept = f"{folder} keeps {them}"
     return Stopped(stop.number, f"stopped with {done}; {kept}; go on with: {again}")

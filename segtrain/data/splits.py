@@ -39,7 +39,9 @@ from segtrain.errors import SegtrainError
 
 logger = logging.getLogger(__name__)
 SplitName = Literal["train", "val"]
-_STATED = 100  # image files whose sizes are part of a fingerprint; the sizes of millions would take minutes
+# Image files whose sizes are part of a fingerprint: some first, as in fingerprints of before, then nearly always all;
+# the sizes of millions would take minutes.
+_SAMPLED, _STATED = 100, 2**18
 _READING = 16  # threads that read remote images
 ImageUse = Literal["needed", "welcome", "unused"]
 
@@ -373,10 +375,10 @@ def fingerprint_of(split: Split) -> str:
 
     Masks are compared as they are written, boxes and areas by their values, where the file states valid ones, and
     categories by their names; those without annotations do not count, since another split may have added them. Image
-    files are compared by their sizes, as far as they lie on this machine.
+    files are compared by their sizes, as far as they lie on this machine: up to 262,144 of them.
 
     Args:
-        split: split whose annotations, and the sizes of up to 100 image files, are compared.
+        split: split whose annotations, and the sizes of whose image files, are compared.
     """
     index, found = split.index, hashlib.sha256()
     rows = index.annotations.rows
@@ -392,8 +394,8 @@ def fingerprint_of(split: Split) -> str:
     used = rows[rows["usable"]]
     found.update(index.annotations.valid_boxes(used, index.images).tobytes())
     found.update(np.ascontiguousarray(used["area"]).tobytes())
-    sizes = _sizes_of_files(split)
-    return f"{found.hexdigest()}-{hashlib.sha256(sizes).hexdigest()}" if sizes else found.hexdigest()
+    sizes = [_sizes_of_files(split, files) for files in (_SAMPLED, _STATED)[: 1 + (len(index.images) > _SAMPLED)]]
+    return "-".join([found.hexdigest(), *(hashlib.sha256(own).hexdigest() for own in sizes if own)])
 
 
 def _named_labels(index: CocoIndex, labels: npt.NDArray[np.int32]) -> tuple[list[str], npt.NDArray[np.int32]]:
@@ -414,15 +416,15 @@ def _named_labels(index: CocoIndex, labels: npt.NDArray[np.int32]) -> tuple[list
     return names, places[labels]
 
 
-def _sizes_of_files(split: Split) -> bytes:
-    """List the sizes of some image files; empty where none of them is on this machine."""
-    images, sizes = split.index.images, b""
-    for place in np.linspace(0, len(images) - 1, min(_STATED, len(images))).astype(int).tolist():
+def _sizes_of_files(split: Split, files: int) -> bytes:
+    """List the sizes of image files, at most so many of them; empty where none of these is on this machine."""
+    images, sizes = split.index.images, list[str]()
+    for place in np.linspace(0, len(images) - 1, min(files, len(images))).astype(int).tolist():
         with suppress(OSError, SegtrainError):  # missing, or not on this machine
             path = None if split.images is None else split.images.path(images[place].file_name)
             if isinstance(path, Path):
-                sizes += f"{place} {path.stat().st_size}\n".encode()
-    return sizes
+                sizes.append(f"{place} {path.stat().st_size}\n")
+    return "".join(sizes).encode()
 
 
 def same_contents(fingerprint: str, other: str) -> bool:
@@ -430,10 +432,11 @@ def same_contents(fingerprint: str, other: str) -> bool:
 
     Args:
         fingerprint: result of `fingerprint_of`.
-        other: another one. Sizes of image files count if both splits have files on their machine.
+        other: another one. Sizes of image files count as far as both splits have files on their machine.
 
-    >>> same_contents("a1-b1", "a1-b1"), same_contents("a1-b1", "a1-b2"), same_contents("a1-b1", "a1")
-    (True, False, True)
+    >>> same_contents("a1-b1-c1", "a1-b1-c1"), same_contents("a1-b1-c1", "a1-b1-c2")
+    (True, False)
+    >>> same_contents("a1-b1-c1", "a1"), same_contents("a1-b1-c1", "a1-b1"), same_contents("a1-b1-c1", "a1-b2")
+    (True, True, False)
     """
-    (annotations, _, sizes), (others, _, other_sizes) = fingerprint.partition("-"), other.partition("-")
-    return annotations == others and (sizes == other_sizes or not sizes or not other_sizes)
+    return all(own == others for own, others in zip(fingerprint.split("-"), other.split("-"), strict=False))

@@ -523,6 +523,52 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     assert stopped.err.rstrip().endswith("report resume=auto")
 
 
+def test_an_evaluation_that_is_complete_is_resumed_without_a_trace(workplace: Workplace, tmp_path: Path) -> None:
+    row = f"predictions.otsu={workplace.report / 'predictions' / 'threshold_otsu.json'}"
+    arguments = ["methods=none", row, *data_of(workplace.data), "output_dir=report", "gallery=0", "threads=1"]
+    assert run("evaluate", *arguments, folder=tmp_path).code == 0
+    before = sorted(path for path in (tmp_path / "report").rglob("*") if "hydra" not in str(path))
+    again = run("evaluate", *arguments, "resume=auto", folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    assert "moved to" not in again.out
+    assert sorted(path for path in (tmp_path / "report").rglob("*") if "hydra" not in str(path)) == before
+
+
+def test_a_search_that_is_stopped_goes_on(
+    workplace: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = ["tune.trials=40", "tune.seconds=null", "tune.images=2", "gallery=0", "bootstrap.resamples=0"]
+    arguments = ["methods=none", "+segmenter@segmenters.a=threshold_tuned", *data_of(workplace.data), *limits]
+    arguments += ["output_dir=report", "threads=1"]
+    searched: list[tuple[int | None, int]] = []
+    search = tuning.search
+
+    def stopped_early(*given: Any, show: Any, **named: Any) -> Any:
+        def signalled(share: float, trials: int, best: float) -> None:
+            show(share, trials, best)
+            if trials > 10 and len(searched) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        searched.append((named["budget"].trials, named["seed"]))
+        return search(*given, show=signalled, **named)
+
+    monkeypatch.setattr(tuning, "search", stopped_early)
+    stopped = run("evaluate", *arguments, folder=tmp_path)
+    assert stopped.code == 143
+    assert "of a search that a signal has interrupted" in stopped.out
+    assert "report keeps the settings that were found so far; go on with" in stopped.err
+    again = run("evaluate", *arguments, "resume=auto", folder=tmp_path)
+    assert (again.code, again.err) == (0, "")
+    done = 40 - searched[1][0]  # type: ignore[operator]
+    assert 10 < done < 40
+    assert searched == [(40, 0), (40 - done, done)]
+    assert f"a: its search goes on after {done} settings on 2 training images in " in again.out
+    assert "the best of 40 settings" in again.out
+    third = run("evaluate", *arguments, "resume=auto", folder=tmp_path)
+    assert third.code == 0
+    assert len(searched) == 2
+
+
 def numbers(folder: Path) -> dict[str, Any]:
     """Content of ``results.json`` without what tells one run from another."""
     content: dict[str, Any] = json.loads((folder / "results.json").read_text())

@@ -71,6 +71,23 @@ def test_want_of_memory(
     assert text.startswith("error: out of memory: set trainer.batch_size lower")
 
 
+def test_work_goes_on_where_stderr_is_closed_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As at the end of a session, or in ``train.py 2>&1 | head``."""
+
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    console = Console(file=Closed())
+    monkeypatch.setattr(console, "on_broken_pipe", lambda: sys.exit(1))
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    monkeypatch.setattr(sys, "stderr", Closed())
+    show("a message")
+    assert caplog.messages == ["stdout is closed: messages go to the log file alone"]
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
 def test_work_goes_on_without_a_reader_of_its_messages(
     error: OSError,

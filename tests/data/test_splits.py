@@ -266,3 +266,21 @@ def test_a_copy_of_remote_images_is_the_same_data_and_a_changed_image_is_not(roo
     assert same_contents(remote, changed)
     write(root / "val.json", list(range(5)), category_id=2)
     assert not same_contents(remote, fingerprint_of(opened(f"file://{root}/val")))
+
+
+def test_a_changed_image_is_seen_among_many(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also beside fingerprints of before, which covered a few of many files."""
+
+    def fingerprint() -> str:
+        return fingerprint_of(open_with(root, need=["val"])["val"])
+
+    monkeypatch.setattr("segtrain.data.splits._SAMPLED", 2)  # the first and the last
+    before = fingerprint()
+    of_before = before.rpartition("-")[0]
+    assert len(of_before.split("-")) == 2
+    assert same_contents(before, of_before)
+    Image.new("L", (8, 8)).save(root / "val" / "2.png", compress_level=0)
+    assert not same_contents(before, fingerprint())
+    assert same_contents(of_before, fingerprint())
+    Image.new("L", (8, 8)).save(root / "val" / "0.png", compress_level=0)
+    assert not same_contents(of_before, fingerprint())
