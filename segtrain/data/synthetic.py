@@ -68,8 +68,11 @@ class Generator:
         """Write the data set into ``root``."""
         if root.exists() and not _is_replaceable(root):
             raise SegtrainError(f"{root} holds files that were not generated; set data.root to a new folder")
-        log.info("Drawing %d synthetic images into %s", self.train_images + self.val_images, root)
         try:
+            if root.exists():
+                with replaceable(root):  # or they would be drawn in vain
+                    pass
+            log.info("Drawing %d synthetic images into %s", self.train_images + self.val_images, root)
             root.parent.mkdir(parents=True, exist_ok=True)
             # Written to a sibling folder, which is then renamed, so that no incomplete folder is visible.
             with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}.") as sibling:

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ class StepReport:
         losses: loss terms by name.
         gradient_norms: norm of the gradient of each part of the network.
         not_finite: number of weights that are not finite, by tensor; empty if all are finite.
-        images: ids of its images.
+        images: ids of its images; of several processes, of those of this one.
+        process: this process and their number, such as "process 0 of 2"; empty for a single one.
     """
 
     step: int
@@ -38,12 +40,16 @@ class StepReport:
     gradient_norms: dict[str, float]
     not_finite: dict[str, int]
     images: list[int]
+    process: str = ""
 
     def lines(self) -> list[str]:
         """Return the numbers in lines for a terminal."""
+        images = ", ".join(map(str, self.images))
         weights = ", ".join(f"{count} of {name}" for name, count in self.not_finite.items()) or "all finite"
         return [
-            f"step {self.step}, images {', '.join(map(str, self.images))}",
+            ", ".join(
+                [f"step {self.step}", *([f"the part of {self.process}"] if self.process else []), f"images {images}"]
+            ),
             *(f"  {name}: {value:.6g}" for name, value in self.losses.items()),
             *(f"  gradient of {name}: {value:.6g}" for name, value in self.gradient_norms.items()),
             f"  weights: {weights}",
@@ -72,9 +78,16 @@ def write_bundle(folder: Path, checkpoint: Checkpoint, batches: Sequence[Batch],
     ]
     content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
     buffer = io.BytesIO()
-    torch.save({"checkpoint": content, "batches": packed, "seed": seed, "step": report.step}, buffer)
+    whole = {"checkpoint": content, "batches": packed, "seed": seed, "step": report.step, "process": report.process}
+    torch.save(whole, buffer)
     write_atomically(folder / _STEP, buffer.getvalue())
-    write_atomically(folder / _REPORT, json.dumps(vars(report), indent=1))
+    numbers = {name: _plain(value) if isinstance(value, dict) else value for name, value in vars(report).items()}
+    write_atomically(folder / _REPORT, json.dumps(numbers, indent=1, allow_nan=False))
+
+
+def _plain(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    """Replace numbers that are not finite, which JSON lacks, by "nan", "inf" or "-inf"."""
+    return {name: value if isfinite(value) else str(value) for name, value in numbers.items()}
 
 
 def replay_bundle(folder: Path, trust: Sequence[str] = ()) -> StepReport:
@@ -98,7 +111,7 @@ def replay_bundle(folder: Path, trust: Sequence[str] = ()) -> StepReport:
         check_fields(content["checkpoint"], str(path))
         checkpoint = Checkpoint(**content["checkpoint"])
         batches = [unpack(Packed(**packed)) for packed in content["batches"]]
-        seed, step = int(content["seed"]), int(content["step"])
+        seed, step, process = int(content["seed"]), int(content["step"]), str(content.get("process", ""))
     except SegtrainError:
         raise
     except Exception as error:  # fields that are missing, or of other types
@@ -118,4 +131,4 @@ def replay_bundle(folder: Path, trust: Sequence[str] = ()) -> StepReport:
         losses = [error.losses]
     means = {name: sum(batch[name] for batch in losses) / len(losses) for name in losses[0]}
     images = [image_id for batch in batches for image_id in batch.image_ids]
-    return StepReport(step, means, norms_by_part(segmenter), count_not_finite(checkpoint.model), images)
+    return StepReport(step, means, norms_by_part(segmenter), count_not_finite(checkpoint.model), images, process)

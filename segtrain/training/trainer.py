@@ -23,6 +23,8 @@ from segtrain.training.threads import ThreadTuner
 
 log = logging.getLogger(__name__)
 IN_A_ROW = 3  # steps left out, after which a training ends
+BUNDLES = 5  # steps left out that are kept, since each bundle holds all weights; one that ends the training is, too
+_SOON = 20  # steps after resuming within which a loss that is not finite may come from the resumed state
 Validate = Callable[[Trainable, int], dict[str, float]]  # (segmenter, step) -> metrics
 # (share of the training that is done, value of trainer.monitor) -> why a search ends the training here, or None
 Judge = Callable[[float, float], str | None]
@@ -202,13 +204,27 @@ class Trainer:
         step, weights = self.state.step, self.learner.segmenter.state_dict()
         norms = norms_by_part(self.learner.segmenter)
         self.learner.leave_step_out()
-        report = StepReport(step, error.losses, norms, count_not_finite(weights), error.image_ids)
-        bundle = self.checkpoints.save_bundle(self.state, weights, batches, self.learner.seed_of(step), report)
         self.meter.leave_step_out()
         self._left_out += 1
-        if self.settings.on_nan == "stop" or self._left_out == IN_A_ROW:
-            raise SegtrainError(f"{error}; segtrain replay {bundle} repeats the step")
-        log.warning(f"{error}; the step is left out, {self.meter.left_out} so far, and kept in {bundle}")
+        ends = self.settings.on_nan == "stop" or self._left_out == IN_A_ROW
+        left_out = f"the step is left out, {self.meter.left_out} so far"
+        if not ends and self.meter.left_out > BUNDLES:
+            log.warning(f"{error}; {left_out}, of which the first {BUNDLES} are kept")
+            return
+        images = [image_id for batch in batches for image_id in batch.image_ids]
+        process = f"process {distributed.rank()} of {distributed.size()}" if distributed.size() > 1 else ""
+        report = StepReport(step, error.losses, norms, count_not_finite(weights), images, process)
+        bundle = self.checkpoints.save_bundle(self.state, weights, batches, self.learner.seed_of(step), report)
+        if ends:
+            raise SegtrainError(f"{error}; segtrain replay {bundle} repeats the step{self._remedy_after_resuming()}")
+        log.warning(f"{error}; {left_out}, and kept in {bundle}")
+
+    def _remedy_after_resuming(self) -> str:
+        """Name the best weights where the state that was resumed may have been that of a run that had exploded."""
+        start, best = self.checkpoints.start.step, self.checkpoints.folder / "best.pt"
+        if not start or self.state.step - start >= _SOON or not best.exists():
+            return ""
+        return f"; if a lower optimizer.lr does not help, begin another run with segmenter.weights={best}"
 
     def _account(self, seconds: float, waited: float) -> None:
         """Add the time of a step, without saving and logging, to the minutes of training that limits use."""

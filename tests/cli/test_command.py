@@ -165,3 +165,15 @@ def test_an_installed_package_has_its_configuration(tmp_path: Path) -> None:
     finished = subprocess.run([sys.executable, "-c", code], cwd=empty, capture_output=True, text=True, env=environment)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.startswith("output_dir: ")
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    """As ``head`` goes after its lines."""
+    code = "import sys; from segtrain.cli.main import main; sys.exit(main(['--version']))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

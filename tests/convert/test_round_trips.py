@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 from segtrain.cli.main import main
 from tests.helpers.conversions import HOLE, SIZE, SQUARE, STAR, Plane, draw_image, objects, plane_of, write_json
 
-REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "nowhere"))
+REAL = Path(os.environ.get("SEGTRAIN_REAL_DATA", "../shared")).absolute() / "data"
 
 
 def flat(*polygons: list[list[float]]) -> list[list[float]]:
@@ -122,7 +122,7 @@ def test_the_yaml_names_parts_and_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL.is_dir(), reason="real data are elsewhere")
+@pytest.mark.skipif(not REAL.is_dir(), reason="SEGTRAIN_REAL_DATA names no folder with real data")
 @pytest.mark.parametrize("to", ["yolo", "labelme", "labelmaps"])
 def test_nuclei_come_back(to: str, tmp_path: Path) -> None:
     source, images = REAL / "nuclei" / "annotations" / "instances_val.json", REAL / "nuclei" / "images" / "val"

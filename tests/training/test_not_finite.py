@@ -18,7 +18,7 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import load_checkpoint
 from segtrain.training.gradients import Gradients, OutOfMemoryError
-from segtrain.training.nan_bundle import replay_bundle
+from segtrain.training.nan_bundle import StepReport, replay_bundle
 from tests.helpers.tiny_networks import CLASSES, picture, settings, tiny
 from tests.helpers.tiny_runs import Run, checkpoint, unet_run, write_data
 from tests.helpers.unet import UNet
@@ -46,6 +46,16 @@ def unet_checkpoint() -> Any:
     return checkpoint(config={**checkpoint().config, "segmenter": segmenter})
 
 
+def strict_json(path: Path) -> dict[str, Any]:
+    """Content of a file that is JSON also for other parsers than Python's."""
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    content: dict[str, Any] = json.loads(path.read_text(), parse_constant=refuse)
+    return content
+
+
 def test_a_step_is_left_out_and_counted(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     explode_at(monkeypatch, {2})
     run = unet_run(index, tmp_path / "checkpoints", start=unet_checkpoint(), changes={"on_nan": "skip"})
@@ -64,8 +74,8 @@ def test_a_step_is_left_out_and_counted(index: CocoIndex, tmp_path: Path, monkey
             assert torch.equal(value, weights[0][name]), name
     assert run.curve("train/steps_left_out") == [0, 1, 1, 1, 1, 1]
     assert math.isnan(run.curve("train/gradient_norm")[1])
-    report = json.loads((tmp_path / "nan" / "step_1" / "report.json").read_text())
-    assert report["losses"] == {"loss_pixels": math.inf}
+    report = strict_json(tmp_path / "nan" / "step_1" / "report.json")
+    assert report["losses"] == {"loss_pixels": "inf"}
     assert report["not_finite"] == {}
     parts = {"down.0", "middle.0", "middle.1", "up.0", "classify.weight", "classify.bias"}
     assert report["gradient_norms"].keys() == parts
@@ -82,11 +92,44 @@ def test_norms_tell_which_part_has_an_infinite_gradient(index: CocoIndex, tmp_pa
     run = Run(index, tmp_path / "checkpoints", start=unet_checkpoint(), network=lambda: Steep(CLASSES, width=4))
     with pytest.raises(SegtrainError, match="the gradient is not finite at step 0"):
         run.fit()
-    report = json.loads((tmp_path / "nan" / "step_0" / "report.json").read_text())
+    report = strict_json(tmp_path / "nan" / "step_0" / "report.json")
     assert report["losses"]["loss_root"] == 0
     norms = report["gradient_norms"]
-    assert math.isnan(norms.pop("down.0"))
+    assert norms.pop("down.0") == "nan"
     assert all(0 < norm < math.inf for norm in norms.values())
+
+
+def test_a_part_of_a_step_is_named_as_such(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    explode_at(monkeypatch, {1})
+    one_of_two = lambda *numbers: StepReport(*numbers[:-1], "process 0 of 2")  # noqa: E731
+    monkeypatch.setattr("segtrain.training.trainer.StepReport", one_of_two)
+    with pytest.raises(SegtrainError, match="segtrain replay"):
+        unet_run(index, tmp_path / "checkpoints", start=unet_checkpoint()).fit()
+    bundle = tmp_path / "nan" / "step_0"
+    assert strict_json(bundle / "report.json")["process"] == "process 0 of 2"
+    assert replay_bundle(bundle, trust=["tests"]).lines()[0].startswith("step 0, the part of process 0 of 2, images ")
+
+
+def test_bundles_of_many_steps_left_out_do_not_fill_the_disk(
+    index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("segtrain.training.trainer.BUNDLES", 1)
+    explode_at(monkeypatch, {1, 3})
+    run = unet_run(index, tmp_path / "checkpoints", start=unet_checkpoint(), changes={"on_nan": "skip"})
+    run.fit()
+    assert [path.name for path in (tmp_path / "nan").iterdir()] == ["step_0"]
+    assert any(message.endswith("left out, 2 so far, of which the first 1 are kept") for message in caplog.messages)
+
+
+def test_a_resumed_state_that_explodes_names_the_best_weights(
+    index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "checkpoints"
+    unet_run(index, folder, start=unet_checkpoint(), changes={"max_steps": 2}).fit()
+    resumed = load_checkpoint(folder / "last.pt")
+    explode_at(monkeypatch, {1})
+    with pytest.raises(SegtrainError, match=r"begin another run with segmenter.weights=\S+best.pt$"):
+        unet_run(index, folder, start=resumed, changes={"max_steps": 4}).fit()
 
 
 def test_three_in_a_row_end_a_training(index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +160,12 @@ def test_a_step_is_repeated_to_the_bit(index: CocoIndex, tmp_path: Path, capsys:
         trainer.fit()
     assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 2  # the last good one
     bundle = tmp_path / "nan" / "step_2"
-    report = json.loads((bundle / "report.json").read_text())
+    report = strict_json(bundle / "report.json")
     assert report["not_finite"] == {"backbone.fpn.layer_blocks.0.0.bias": 2}
-    again = replay_bundle(bundle)
-    assert json.dumps(vars(again)) == json.dumps(report)
+    again = vars(replay_bundle(bundle))
+    for part in ("losses", "gradient_norms"):
+        again[part] = {name: value if math.isfinite(value) else str(value) for name, value in again[part].items()}
+    assert again == report
     assert main(["replay", str(bundle)]) == 0
     out = capsys.readouterr().out
     assert "weights: 2 of backbone.fpn.layer_blocks.0.0.bias" in out
