@@ -44,12 +44,10 @@ class StepReport:
 
     def lines(self) -> list[str]:
         """Return the numbers in lines for a terminal."""
-        images = ", ".join(map(str, self.images))
+        part, images = f"the part of {self.process}, " if self.process else "", ", ".join(map(str, self.images))
         weights = ", ".join(f"{count} of {name}" for name, count in self.not_finite.items()) or "all finite"
         return [
-            ", ".join(
-                [f"step {self.step}", *([f"the part of {self.process}"] if self.process else []), f"images {images}"]
-            ),
+            f"step {self.step}, {part}images {images}",
             *(f"  {name}: {value:.6g}" for name, value in self.losses.items()),
             *(f"  gradient of {name}: {value:.6g}" for name, value in self.gradient_norms.items()),
             f"  weights: {weights}",
