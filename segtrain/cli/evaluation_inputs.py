@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from segtrain import distributed
 from segtrain.benchmark.checkpoints import (
     EvaluatedCheckpoint,
@@ -19,6 +21,7 @@ from segtrain.data.layouts import with_folds, with_layout
 from segtrain.data.open_data import open_data, require_same_data
 from segtrain.data.splits import ImageUse, Split
 from segtrain.errors import SegtrainError
+from segtrain.nodes import config_folder
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class EvaluationInputs:
         checkpoints = distributed.from_first(lambda: find_checkpoints({**config, "checkpoint": named.paths}))
         source = checkpoints[0]
         data, val_ids = source.data_settings(config["data"])
+        if source.checkpoint is not None and data["from_checkpoint"]:
+            data = _completed(data)
         for problem in check_values(Data, data, "data."):  # of the checkpoint, since those of the command are checked
             raise SegtrainError(f"{source.path}: {problem}; the file is damaged")
         folds = find_folds(config["data"], checkpoints)
@@ -80,6 +85,13 @@ class EvaluationInputs:
         if has_network:
             split = with_all_categories(split, checkpoints)
         return cls(checkpoints, named.notes, data, val_ids, folds, split)
+
+
+def _completed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give keys that a checkpoint lacks, as those of earlier versions do, their defaults."""
+    defaults = OmegaConf.to_container(OmegaConf.load(config_folder() / "data" / "coco.yaml"))
+    assert isinstance(defaults, dict)
+    return {key: defaults.get(key) if value is None else value for key, value in data.items()}
 
 
 def _learned_from_them(source: EvaluatedCheckpoint) -> SegtrainError:

@@ -108,6 +108,8 @@ def _check_training(training: object, source: str) -> None:
     _check(training, _TRAINING, source, "training.")
     _check(_mapping(training.get("meter"), source, "training.meter"), _METER, source, "training.meter.")
     _check(_mapping(training.get("optimizer"), source, "training.optimizer"), _OPTIMIZER, source, "training.optimizer.")
+    if "processes" in training:
+        _check(training, {"processes": Positive}, source, "training.")
     if "patience" in training:
         _check(_mapping(training["patience"], source, "training.patience"), _PATIENCE, source, "training.patience.")
     if "scaler" in training:  # of a run in float16

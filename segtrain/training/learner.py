@@ -1,5 +1,6 @@
 """Optimizer step and the state that it changes: weights, moving average, learning rate, meter."""
 
+import copy
 import logging
 import math
 from collections import defaultdict
@@ -314,6 +315,7 @@ class Learner:
             ) from None
         for group, settings in zip(self.optimizer.param_groups, own, strict=True):
             group.update(settings)
+        _try_step(self.optimizer)
         for parameter, values in self.optimizer.state.items():
             for name in _AVERAGES & values.keys():
                 if values[name] is not None and values[name].shape != parameter.shape:
@@ -321,6 +323,28 @@ class Learner:
                         f"the checkpoint to resume has an optimizer over other parameters ({name} is "
                         f"{tuple(values[name].shape)}, not {tuple(parameter.shape)}); the file is damaged"
                     )
+
+
+def _try_step(optimizer: torch.optim.Optimizer) -> None:
+    """Step copies of the parameters with copies of their state, since an optimizer takes any state that it is given.
+
+    Raises:
+        SegtrainError: the optimizer cannot step from its state.
+    """
+    for group in optimizer.param_groups:
+        for number, parameter in enumerate(group["params"]):
+            twin, probe = copy.copy(optimizer), nn.Parameter(parameter.detach().clone())
+            probe.grad = torch.zeros_like(probe)
+            try:
+                state = copy.deepcopy(optimizer.state.get(parameter, {}))
+                twin.param_groups, twin.state = [{**group, "params": [probe]}], defaultdict(dict, {probe: state})
+                twin.step()
+            except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise SegtrainError(
+                    f"the checkpoint to resume has an optimizer that cannot go on ({reason}, at parameter {number}); "
+                    "repeat the optimizer of that run, or begin another run with segmenter.weights=PATH"
+                ) from None
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from segtrain.benchmark.methods import Method, OracleMethod
 from segtrain.data.check.load import load_index
 from segtrain.evaluation import GroundTruthSet
 from segtrain.report.row_analysis import Analyst
+from segtrain.training.checkpoint import load_checkpoint
 from tests.conftest import Workplace
 from tests.helpers.scripts import SMALL, data_of, message, run
 
@@ -521,6 +523,16 @@ def test_an_evaluation_that_is_stopped_keeps_its_rows(
     assert stopped.code == 143
     assert "stopped with 2 of 2 rows segmented and 2 analysed; " in stopped.err
     assert stopped.err.rstrip().endswith("report resume=auto")
+
+
+def test_settings_of_data_that_a_checkpoint_lacks_have_their_defaults(workplace: Workplace, tmp_path: Path) -> None:
+    """As those of earlier versions do."""
+    known = load_checkpoint(workplace.best)
+    kept = {key: known.config["data"][key] for key in ("root", "val_annotations", "val_images", "fraction")}
+    replace(known, config={**known.config, "data": kept}).save(tmp_path / "best.pt")
+    found = evaluate(tmp_path, "checkpoint=best.pt", "methods=mask_rcnn", "gallery=0", "bootstrap.resamples=0")
+    before = results(workplace.report)["methods"]["mask_rcnn"]["class_aware"]
+    assert found["methods"]["mask_rcnn"]["class_aware"]["mask_ap"] == before["mask_ap"]
 
 
 def test_an_evaluation_that_is_complete_is_resumed_without_a_trace(workplace: Workplace, tmp_path: Path) -> None:

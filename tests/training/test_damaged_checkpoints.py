@@ -14,6 +14,7 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.weights import read_weights
 from segtrain.segmenters.state_file import read_state
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter
+from segtrain.training.learner import Learner
 from segtrain.training.resume import find_resumed
 from tests.helpers.tiny_networks import tiny
 from tests.helpers.tiny_runs import checkpoint, training
@@ -136,3 +137,55 @@ def test_checkpoints_of_all_kinds_are_not_refused(tmp_path: Path) -> None:
     good = {"val_ids": [1, 2**40], "validations": None, "metrics": {"mask_ap": math.nan}, "training": training()}
     checkpoint(**good).save(tmp_path / "last.pt")
     assert load_checkpoint(tmp_path / "last.pt").val_ids == good["val_ids"]
+
+
+OF_ADAM = {"step": torch.tensor(2.0), "exp_avg": torch.zeros(2, 3), "exp_avg_sq": torch.ones(2, 3)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"exp_avg": None}, ""),
+        ({"exp_avg": [0.0] * 6}, ""),
+        ({"exp_avg_sq": torch.ones(3, 2)}, ""),
+        ({"step": torch.ones(5)}, ""),
+        ({"exp_avg": ...}, "exp_avg"),
+        ({"exp_avg_sq": ...}, "exp_avg_sq"),
+    ],
+)
+def test_an_optimizer_that_could_not_step(changes: dict[str, Any], named: str) -> None:
+    """``...`` for a value that is missing."""
+    learner = Learner.__new__(Learner)
+    learner.optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2, 3))])
+    state = {name: value for name, value in {**OF_ADAM, **changes}.items() if value is not ...}
+    groups = learner.optimizer.state_dict()["param_groups"]
+    text = refusal(learner._restore_optimizer, {"state": {0: state}, "param_groups": groups})
+    assert "has an optimizer " in text
+    assert named in text
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("state", [{}, {0: {"momentum_buffer": None}}, {0: {"momentum_buffer": torch.ones(2, 3)}}])
+def test_momentum_may_be_given_or_taken_away(momentum: float, state: dict[int, Any]) -> None:
+    learner, weight = Learner.__new__(Learner), torch.nn.Parameter(torch.ones(2, 3))
+    learner.optimizer = torch.optim.SGD([weight], lr=0.1, momentum=momentum)
+    learner._restore_optimizer({"state": state, "param_groups": learner.optimizer.state_dict()["param_groups"]})
+    assert torch.equal(weight, torch.ones(2, 3))
+    assert weight.grad is None
+
+
+def test_weights_of_another_kind(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    name = "backbone.fpn.inner_blocks.0.0.bias"
+    for dtype in (torch.int8, torch.complex64):
+        checkpoint(model={**state, name: state[name].to(dtype)}).save(tmp_path / "best.pt")
+        assert f"has {name} as {str(dtype)[6:]}, not as float32" in refusal(load_segmenter, tmp_path / "best.pt")
+    checkpoint(model={key: v.half() if v.is_floating_point() else v for key, v in state.items()}).save(
+        tmp_path / "b.pt"
+    )
+    load_segmenter(tmp_path / "b.pt")
+
+
+def test_the_number_of_processes_is_checked(tmp_path: Path) -> None:
+    checkpoint(model={}, training={**training(), "processes": "x"}).save(tmp_path / "last.pt")
+    assert "training.processes" in refusal(load_checkpoint, tmp_path / "last.pt")
