@@ -87,3 +87,10 @@ def test_the_scripts_run_on_drawn_data(script: str, names: list[str], tmp_path: 
     assert list(rows) == names
     assert all(values["ratio"] > 1 for values in rows.values())
     assert printed.count("drawn data") == len(names)
+
+
+@pytest.mark.slow
+def test_saving_is_measured(tmp_path: Path) -> None:
+    rows, printed = measured("saving.py", tmp_path)
+    assert list(rows) == ["checkpoint_save"]
+    assert "% of 5 minutes" in printed
