@@ -7,6 +7,7 @@ import os
 import pickle
 import platform
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -223,6 +224,8 @@ def _serve(
     records: list[logging.LogRecord] = []
     _be_silent(records)
     limit_threads(1)
+    if (cv2 := sys.modules.get("cv2")) is not None:
+        cv2.setNumThreads(0)  # a fork has no copy of its threads
     os.environ["RAYON_NUM_THREADS"] = "1"
 
     def send(number: int, content: object, share: float | None = None) -> None:

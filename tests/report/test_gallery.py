@@ -10,6 +10,7 @@ from segtrain.benchmark.runner import MethodResult
 from segtrain.data.coco.record_tables import ImageInfo
 from segtrain.evaluation import Detections, GroundTruthSet, metric_input
 from segtrain.records import BoxPrediction, Category, GroundTruth, Prediction
+from segtrain.report.gallery.encode import encode
 from segtrain.report.gallery.select import GalleryItem, build, choose, per_image_f1
 from tests.helpers.report_examples import prediction, square, truth
 
@@ -172,3 +173,11 @@ def test_oracles_are_shown_but_decide_nothing() -> None:
 def test_nothing_to_show() -> None:
     assert chosen({}, [], images=0, each=3) == []
     assert chosen({"a": method([])}, [], images=0, each=3) == []
+
+
+def test_processes_that_share_the_images_draw_the_same() -> None:
+    truths = [truth(i, square(3 + i, 3, 9), i + 1) for i in range(8)]
+    rows = {"mask_rcnn": method([prediction(i, square(3, 3, 9)) for i in range(8)], 0.5)}
+    items = chosen(rows, truths, 8, 8, lambda info: np.zeros((48, 64, 3), np.uint8), reference="mask_rcnn")
+    assert len(items) > 2
+    assert encode(items, list(rows), processes=2) == encode(items, list(rows))

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from segtrain.arrays import IntArray
-from segtrain.console import with_progress
+from segtrain.console import progress
 from segtrain.mask_records import rles_of
+from segtrain.pool import Advance, in_processes
 from segtrain.records import Prediction
 from segtrain.report.gallery.outcomes import KINDS, Outcomes, judge
 from segtrain.report.gallery.outline_paths import Mark, Outlines, grid, outlines
@@ -116,7 +117,11 @@ class Legend:
 
 
 def encode(
-    gallery: Sequence[GalleryItem], order: Sequence[str], budget: int = BUDGET, legend: Legend | None = None
+    gallery: Sequence[GalleryItem],
+    order: Sequence[str],
+    budget: int = BUDGET,
+    legend: Legend | None = None,
+    processes: int = 1,
 ) -> list[EncodedImage]:
     """Encode the gallery: images as large, and objects as many, as the budget allows.
 
@@ -126,15 +131,30 @@ def encode(
         budget: bytes of all images and paths together. The bytes that images leave are divided among the layers, so
             that a method with thousands of ragged regions does not reduce the objects of others.
         legend: meaning of the detections; None for neither categories nor learned scores.
+        processes: number of forks of this process that share the images.
     """
     known = legend or Legend()
     uris = encoded_pixels([item.image for item in gallery], int(budget * IMAGES))
-    drawn = [
-        _outlined(item, order, known) for item in with_progress("outlines of the gallery", gallery, transient=True)
-    ]
+    drawn = _all_outlined(gallery, order, known, processes)
     needs = [int(_bytes(layer)[-1]) for layers in drawn for layer, _ in layers.values()]
     share = _share(needs, budget - sum(map(len, uris)))
     return [_encoded_image(item, uri, layers, share) for item, uri, layers in zip(gallery, uris, drawn, strict=True)]
+
+
+def _all_outlined(
+    gallery: Sequence[GalleryItem], order: Sequence[str], legend: Legend, processes: int
+) -> list[Mapping[str | None, tuple[Outlines, Outcomes | None]]]:
+    """Outline the objects of all images, see `_outlined`."""
+
+    def outlined(item: GalleryItem, advance: Advance) -> Mapping[str | None, tuple[Outlines, Outcomes | None]]:
+        return _outlined(item, order, legend)
+
+    found: dict[int, Mapping[str | None, tuple[Outlines, Outcomes | None]]] = {}
+    with progress("outlines of the gallery", len(gallery), transient=True) as stage:
+        for number, layers in in_processes(outlined, gallery, processes):
+            found[number] = layers
+            stage.advance()
+    return [found[number] for number in range(len(gallery))]
 
 
 def _share(needs: Sequence[int], total: int) -> int:
