@@ -128,12 +128,12 @@ def difference(found: Found, expected: Found) -> str:
 
 
 def is_undecided(theirs: StockMaskRCNN, image: Tensor, expected: Found) -> bool:
-    """Whether torchvision's own answer changes with noise of the size of rounding.
+    """Whether torchvision's own answer changes with noise of the size of rounding, which varies with the processor.
 
     Regions of one colour give equal scores, and some overlaps lie at a threshold of suppression.
     """
     generator = torch.Generator().manual_seed(0)
-    noise = (1e-6 * torch.randn(image.shape, generator=generator) for _ in range(10))
+    noise = (3e-6 * torch.randn(image.shape, generator=generator) for _ in range(10))
     return any(difference(stock_detections(theirs, image + n), expected) for n in noise)
 
 
