@@ -111,7 +111,8 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         max_grad_norm=settings.max_grad_norm, ema_decay=settings.ema_decay, seed=seed,
     )  # fmt: skip
     if start.training is not None:
-        learner.restore(start.training, start.model)
+        assert resumed is not None
+        learner.restore(start.training, start.model, str(resumed.path))
     samples = first_samples(dataset, settings.preview_images)
 
     # All is checked: from here on the folder is this run's.

@@ -54,6 +54,7 @@ _TRAINING: dict[str, Any] = {
     "epochs": NonNegativeFloat,
     "schedule_origin": tuple[NonNegativeFloat, Natural, NonNegativeFloat] | None,
 }
+_LATER: dict[str, Any] = {"processes": Positive, "optimizer_entries": Natural}  # which files of before lack
 _METER: dict[str, Any] = {
     "losses": dict[str, float],
     "steps": Natural,
@@ -108,8 +109,11 @@ def _check_training(training: object, source: str) -> None:
     _check(training, _TRAINING, source, "training.")
     _check(_mapping(training.get("meter"), source, "training.meter"), _METER, source, "training.meter.")
     _check(_mapping(training.get("optimizer"), source, "training.optimizer"), _OPTIMIZER, source, "training.optimizer.")
-    if "processes" in training:
-        _check(training, {"processes": Positive}, source, "training.")
+    for number, group in enumerate(training["optimizer"]["param_groups"]):
+        _check(group, {"params": list[Natural]}, source, f"training.optimizer.param_groups[{number}].")
+    for name, hint in _LATER.items():
+        if name in training:
+            _check(training, {name: hint}, source, "training.")
     if "patience" in training:
         _check(_mapping(training["patience"], source, "training.patience"), _PATIENCE, source, "training.patience.")
     if "scaler" in training:  # of a run in float16

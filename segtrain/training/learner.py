@@ -1,6 +1,5 @@
 """Optimizer step and the state that it changes: weights, moving average, learning rate, meter."""
 
-import copy
 import logging
 import math
 from collections import defaultdict
@@ -15,16 +14,14 @@ from torch.optim.swa_utils import AveragedModel
 from segtrain import distributed
 from segtrain.data.dataset import Skipped
 from segtrain.data.loader import Batch
-from segtrain.errors import SegtrainError
 from segtrain.segmenters import Trainable
 from segtrain.training.checkpoint import restore_weights
 from segtrain.training.gradients import Gradients, NotFiniteError
+from segtrain.training.optimizer_state import restore_optimizer
 from segtrain.training.parallel import batch_norms, running_statistics
 from segtrain.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
-# Names of the averages that optimizers keep for each value of a parameter.
-_AVERAGES = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"}
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
@@ -278,73 +275,33 @@ class Learner:
         scaler = self.gradients.scaler
         return {
             "model": self.segmenter.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": (optimizer := self.optimizer.state_dict()),
+            "optimizer_entries": len(optimizer["state"]),  # parameters without a gradient so far have none
             "ema_updates": None if self.ema is None else self.ema.updates,
             **({"scaler": scaler.state_dict()} if scaler.is_enabled() else {}),
         }
 
-    def restore(self, state: Mapping[str, Any], averaged: Mapping[str, Tensor]) -> None:
+    def restore(
+        self, state: Mapping[str, Any], averaged: Mapping[str, Tensor], source: str = "the checkpoint to resume"
+    ) -> None:
         """Continue from a saved state.
 
         Args:
             state: result of `state`.
             averaged: weights of the moving average, if the saved run had one.
+            source: path of the file, for messages.
 
         Raises:
             SegtrainError: the state belongs to another model or optimizer.
         """
-        restore_weights(self.segmenter, state["model"], "the checkpoint to resume")
-        self._restore_optimizer(state["optimizer"])
+        restore_weights(self.segmenter, state["model"], source)
+        restore_optimizer(self.optimizer, state["optimizer"], source, state.get("optimizer_entries"))
         if "scaler" in state and self.gradients.scaler.is_enabled():
             self.gradients.scaler.load_state_dict(state["scaler"])
         if self.ema is not None and state["ema_updates"] is not None:
             self.ema.restore(averaged, state["ema_updates"])
         elif self.ema is not None:  # without an average so far, it begins at the restored weights
             self.ema.restore(state["model"], 0)
-
-    def _restore_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Continue with the averages of a saved optimizer, but with the settings of this one."""
-        groups = self.optimizer.param_groups
-        own = [{key: value for key, value in group.items() if key != "params"} for group in groups]
-        try:
-            self.optimizer.load_state_dict(dict(state))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SegtrainError(
-                f"the checkpoint to resume has an optimizer over other parameters ({error}); repeat the optimizer and "
-                "segmenter.frozen_stages of that run"
-            ) from None
-        for group, settings in zip(self.optimizer.param_groups, own, strict=True):
-            group.update(settings)
-        _try_step(self.optimizer)
-        for parameter, values in self.optimizer.state.items():
-            for name in _AVERAGES & values.keys():
-                if values[name] is not None and values[name].shape != parameter.shape:
-                    raise SegtrainError(
-                        f"the checkpoint to resume has an optimizer over other parameters ({name} is "
-                        f"{tuple(values[name].shape)}, not {tuple(parameter.shape)}); the file is damaged"
-                    )
-
-
-def _try_step(optimizer: torch.optim.Optimizer) -> None:
-    """Step copies of the parameters with copies of their state, since an optimizer takes any state that it is given.
-
-    Raises:
-        SegtrainError: the optimizer cannot step from its state.
-    """
-    for group in optimizer.param_groups:
-        for number, parameter in enumerate(group["params"]):
-            twin, probe = copy.copy(optimizer), nn.Parameter(parameter.detach().clone())
-            probe.grad = torch.zeros_like(probe)
-            try:
-                state = copy.deepcopy(optimizer.state.get(parameter, {}))
-                twin.param_groups, twin.state = [{**group, "params": [probe]}], defaultdict(dict, {probe: state})
-                twin.step()
-            except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise SegtrainError(
-                    f"the checkpoint to resume has an optimizer that cannot go on ({reason}, at parameter {number}); "
-                    "repeat the optimizer of that run, or begin another run with segmenter.weights=PATH"
-                ) from None
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, object]]:

@@ -1,6 +1,5 @@
 """Rehearsals of steps: timed forward and backward passes on chosen images, which do not change the run."""
 
-import copy
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -8,13 +7,13 @@ from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import torch
-from torch import nn
 
 from segtrain.data.loader import Batch
 from segtrain.memory import restart_peak_memory
 from segtrain.memory_guard import sparing_memory
 from segtrain.segmenters import Trainable
 from segtrain.training.gradients import Gradients, NotFiniteError
+from segtrain.training.optimizer_state import step_of_copy
 
 _PROBE = 1024  # numbers in the parameter that an optimizer is tried on
 
@@ -91,7 +90,7 @@ def pending_state_bytes(optimizer: torch.optim.Optimizer) -> int:
     Args:
         optimizer: optimizer, which stays as it is.
 
-    >>> weight = nn.Parameter(torch.zeros(1000))
+    >>> weight = torch.nn.Parameter(torch.zeros(1000))
     >>> pending_state_bytes(torch.optim.Adam([weight])), pending_state_bytes(torch.optim.SGD([weight], momentum=0.9))
     (8000, 4000)
     """
@@ -99,12 +98,9 @@ def pending_state_bytes(optimizer: torch.optim.Optimizer) -> int:
     pending = [p for p in parameters if not optimizer.state.get(p)]
     if not pending:
         return 0
-    probe = nn.Parameter(torch.zeros(_PROBE, device=pending[0].device))
-    probe.grad = torch.zeros_like(probe)
-    twin = copy.copy(optimizer)
-    twin.param_groups, twin.state = [{**optimizer.param_groups[0], "params": [probe]}], type(optimizer.state)(dict)
-    twin.step()
-    kept = sum(v.nbytes for v in twin.state[probe].values() if isinstance(v, torch.Tensor) and v.numel() == _PROBE)
+    probe = torch.zeros(_PROBE, device=pending[0].device)
+    state = step_of_copy(optimizer, optimizer.param_groups[0], probe, {})
+    kept = sum(v.nbytes for v in state.values() if isinstance(v, torch.Tensor) and v.numel() == _PROBE)
     return int(sum(p.nbytes for p in pending) * kept / probe.nbytes)
 
 

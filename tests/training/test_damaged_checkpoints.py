@@ -1,5 +1,6 @@
 """Damaged checkpoints: refused in one line, whatever has become of them, with the one that is whole."""
 
+import copy
 import io
 import math
 import zipfile
@@ -14,10 +15,11 @@ from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.weights import read_weights
 from segtrain.segmenters.state_file import read_state
 from segtrain.training.checkpoint import load_checkpoint, load_segmenter
-from segtrain.training.learner import Learner
+from segtrain.training.optimizer_state import restore_optimizer
+from segtrain.training.rehearsal import pending_state_bytes
 from segtrain.training.resume import find_resumed
 from tests.helpers.tiny_networks import tiny
-from tests.helpers.tiny_runs import checkpoint, training
+from tests.helpers.tiny_runs import checkpoint, training, unet_run, write_data
 
 
 @pytest.fixture(scope="module")
@@ -139,39 +141,115 @@ def test_checkpoints_of_all_kinds_are_not_refused(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "last.pt").val_ids == good["val_ids"]
 
 
-OF_ADAM = {"step": torch.tensor(2.0), "exp_avg": torch.zeros(2, 3), "exp_avg_sq": torch.ones(2, 3)}
+class Own(torch.optim.SGD):
+    """An optimizer with an attribute of its own, beside what PyTorch's copies of it keep."""
+
+    def __init__(self, groups: Any, lr: float) -> None:
+        super().__init__(groups, lr=lr, momentum=0.9)
+        self.factor = 2.0
+
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            group["dampening"] = 1 - 1 / self.factor
+        super().step(closure)
+
+
+def stepped(kind: Any, **settings: Any) -> torch.optim.Optimizer:
+    """Return an optimizer of two parameters after a step, of a third that never had a gradient."""
+    weights = [
+        torch.nn.Parameter(torch.ones(2, 3)),
+        torch.nn.Parameter(torch.ones(3)),
+        torch.nn.Parameter(torch.ones(4)),
+    ]
+    optimizer: torch.optim.Optimizer = kind([{"params": weights[:1]}, {"params": weights[1:]}], lr=0.1, **settings)
+    for weight in weights[:2]:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    optimizer.zero_grad()
+    return optimizer
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("key", "value", "named"),
     [
-        ({"exp_avg": None}, ""),
-        ({"exp_avg": [0.0] * 6}, ""),
-        ({"exp_avg_sq": torch.ones(3, 2)}, ""),
-        ({"step": torch.ones(5)}, ""),
-        ({"exp_avg": ...}, "exp_avg"),
-        ({"exp_avg_sq": ...}, "exp_avg_sq"),
+        ("exp_avg", ..., "lacks training.optimizer.state[0].exp_avg; "),
+        ("exp_avg_sq", ..., "lacks training.optimizer.state[0].exp_avg_sq; "),
+        ("step", torch.ones(5), "state[0].step is (5,) of float32, not a number"),
+        ("step", "3", "state[0].step is '3', not a number"),
+        ("exp_avg", [0.0] * 6, "state[0].exp_avg is list, not (2, 3) of float32"),
+        ("exp_avg", None, "state[0].exp_avg is None, not (2, 3) of float32"),
+        ("exp_avg", torch.ones(2, 3, dtype=torch.int32), "state[0].exp_avg is (2, 3) of int32, not (2, 3) of float32"),
+        ("exp_avg", torch.ones(2, 3, dtype=torch.complex64), "state[0].exp_avg is (2, 3) of complex64"),
+        ("exp_avg_sq", torch.ones(3, 2), "state[0].exp_avg_sq is (3, 2) of float32, not (2, 3) of float32"),
     ],
 )
-def test_an_optimizer_that_could_not_step(changes: dict[str, Any], named: str) -> None:
+def test_damaged_values_of_an_optimizer(key: str, value: Any, named: str) -> None:
     """``...`` for a value that is missing."""
-    learner = Learner.__new__(Learner)
-    learner.optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2, 3))])
-    state = {name: value for name, value in {**OF_ADAM, **changes}.items() if value is not ...}
-    groups = learner.optimizer.state_dict()["param_groups"]
-    text = refusal(learner._restore_optimizer, {"state": {0: state}, "param_groups": groups})
-    assert "has an optimizer " in text
+    optimizer = stepped(torch.optim.AdamW)
+    saved = copy.deepcopy(optimizer.state_dict())
+    saved["state"][0][key] = value
+    if value is ...:
+        del saved["state"][0][key]
+    text = refusal(restore_optimizer, optimizer, saved, "last.pt", 2)
+    assert text.startswith("last.pt: ")
     assert named in text
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("state", [{}, {0: {"momentum_buffer": None}}, {0: {"momentum_buffer": torch.ones(2, 3)}}])
-def test_momentum_may_be_given_or_taken_away(momentum: float, state: dict[int, Any]) -> None:
-    learner, weight = Learner.__new__(Learner), torch.nn.Parameter(torch.ones(2, 3))
-    learner.optimizer = torch.optim.SGD([weight], lr=0.1, momentum=momentum)
-    learner._restore_optimizer({"state": state, "param_groups": learner.optimizer.state_dict()["param_groups"]})
-    assert torch.equal(weight, torch.ones(2, 3))
-    assert weight.grad is None
+def test_missing_entries_of_an_optimizer() -> None:
+    optimizer = stepped(torch.optim.AdamW)
+    saved = optimizer.state_dict()
+    for state in ({}, {0: saved["state"][0]}):
+        text = refusal(restore_optimizer, optimizer, {**saved, "state": state}, "last.pt", 2)
+        assert f"training.optimizer.state has {len(state)} entries, not 2; the file is damaged" in text
+    text = refusal(restore_optimizer, optimizer, {**saved, "state": {9: {}, 0: {}}}, "last.pt", 2)
+    assert "training.optimizer.state[9] has no parameter" in text
+
+
+def test_damaged_parameters_of_an_optimizer(tmp_path: Path) -> None:
+    for params in ([0.5, 1.5], 3, ["0"]):
+        state = training(optimizer={"state": {}, "param_groups": [{"params": params}]})
+        checkpoint(model={"w": torch.zeros(1)}, training=state).save(tmp_path / "last.pt")
+        assert "its training.optimizer.param_groups[0].params is " in refusal(load_checkpoint, tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (torch.optim.AdamW, {}),
+        (torch.optim.Adam, {"amsgrad": True}),
+        (torch.optim.SGD, {}),
+        (torch.optim.SGD, {"momentum": 0.9}),
+        (torch.optim.Adafactor, {}),
+        (torch.optim.NAdam, {}),
+        (torch.optim.Rprop, {}),
+        (torch.optim.ASGD, {}),
+        (Own, {}),
+    ],
+)
+@pytest.mark.parametrize("tells", [True, False])
+def test_states_of_all_optimizers_are_restored(kind: Any, settings: dict[str, Any], tells: bool) -> None:
+    first, second = stepped(kind, **settings), stepped(kind, **settings)
+    saved = copy.deepcopy(first.state_dict())
+    weights = [weight.clone() for group in second.param_groups for weight in group["params"]]
+    restore_optimizer(second, saved, "last.pt", len(saved["state"]) if tells else None)
+    after = [weight for group in second.param_groups for weight in group["params"]]
+    assert all(
+        torch.equal(weight, before) and weight.grad is None for weight, before in zip(after, weights, strict=True)
+    )
+    torch.testing.assert_close(second.state_dict()["state"], saved["state"])
+
+
+@pytest.mark.parametrize("then", [0.0, 0.9])
+@pytest.mark.parametrize("now", [0.0, 0.9])
+def test_momentum_may_be_given_or_taken_away(then: float, now: float) -> None:
+    saved = stepped(torch.optim.SGD, momentum=then).state_dict()
+    optimizer = stepped(torch.optim.SGD, momentum=now)
+    restore_optimizer(optimizer, saved, "last.pt", len(saved["state"]))
+    assert all(group["momentum"] == now for group in optimizer.param_groups)
+
+
+def test_the_state_that_an_own_optimizer_adds_is_estimated() -> None:
+    assert pending_state_bytes(Own([torch.nn.Parameter(torch.zeros(1000))], lr=0.1)) == 4000
 
 
 def test_weights_of_another_kind(tmp_path: Path) -> None:
@@ -189,3 +267,12 @@ def test_weights_of_another_kind(tmp_path: Path) -> None:
 def test_the_number_of_processes_is_checked(tmp_path: Path) -> None:
     checkpoint(model={}, training={**training(), "processes": "x"}).save(tmp_path / "last.pt")
     assert "training.processes" in refusal(load_checkpoint, tmp_path / "last.pt")
+
+
+def test_the_message_on_resuming_names_the_file(tmp_path: Path) -> None:
+    run = unet_run(write_data(tmp_path), tmp_path / "run", changes={"max_steps": 1})
+    learner = run.trainer().learner
+    state = learner.state()
+    state["optimizer_entries"] = 5
+    text = refusal(learner.restore, state, {}, "runs/last.pt")
+    assert text.startswith("runs/last.pt: its training.optimizer.state has 0 entries, not 5")
