@@ -50,9 +50,9 @@ class EMA(AveragedModel):
         """Number of steps in the average."""
         return int(self.n_averaged) - 1
 
-    def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Continue from a saved average of ``updates`` steps."""
-        self.module.load_state_dict(dict(state))
+    def restore(self, state: Mapping[str, Tensor], updates: int, source: str = "the checkpoint to resume") -> None:
+        """Continue from a saved average of ``updates`` steps; ``source`` is the path of the file, for messages."""
+        restore_weights(self.module, state, source)
         self.n_averaged.fill_(updates + 1)
 
 
@@ -299,9 +299,9 @@ class Learner:
         if "scaler" in state and self.gradients.scaler.is_enabled():
             self.gradients.scaler.load_state_dict(state["scaler"])
         if self.ema is not None and state["ema_updates"] is not None:
-            self.ema.restore(averaged, state["ema_updates"])
+            self.ema.restore(averaged, state["ema_updates"], source)
         elif self.ema is not None:  # without an average so far, it begins at the restored weights
-            self.ema.restore(state["model"], 0)
+            self.ema.restore(state["model"], 0, source)
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, object]]:

@@ -276,3 +276,14 @@ def test_the_message_on_resuming_names_the_file(tmp_path: Path) -> None:
     state["optimizer_entries"] = 5
     text = refusal(learner.restore, state, {}, "runs/last.pt")
     assert text.startswith("runs/last.pt: its training.optimizer.state has 0 entries, not 5")
+
+
+def test_a_damaged_average_names_the_file(tmp_path: Path) -> None:
+    run = unet_run(write_data(tmp_path), tmp_path / "run", changes={"max_steps": 1, "ema_decay": 0.9})
+    learner = run.trainer().learner
+    state = {**learner.state(), "ema_updates": 3}
+    averaged = dict(learner.averaged.state_dict())
+    learner.restore(state, averaged, "runs/last.pt")
+    name = next(iter(averaged))
+    text = refusal(learner.restore, state, {**averaged, name: torch.zeros(1)}, "runs/last.pt")
+    assert text.startswith(f"runs/last.pt is from another model: {name} is (1,) there")
