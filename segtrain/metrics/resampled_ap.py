@@ -380,11 +380,13 @@ class _Drawn:
         """
         largest = len(line) * int(self.most.max(initial=1))
         dtype = np.result_type(self.times.dtype, np.min_scalar_type(-largest))
-        images, row = np.unique(image, return_inverse=True)
-        step = max(1, _CELLS // max(len(images), 1))
-        starts = range(0, max(self.times.shape[1], 1), step)
-        parts = [self.times[images, start : start + step].astype(dtype) for start in starts]
-        return np.concatenate([_sums(line, row, lines, part) for part in parts], axis=1, dtype=np.int64)
+        table = csr_array((np.ones(len(line), dtype=dtype), (line, image)), shape=(lines, len(self.times)))
+        total = np.zeros((lines, self.times.shape[1]), dtype=np.int64)
+        step = max(1, _CELLS // max(self.times.shape[1], 1))  # images at a time; bounds the memory
+        for start in range(0, len(self.times), step):
+            some = slice(start, start + step)
+            total += table[:, some] @ self.times[some].astype(dtype, copy=False)
+        return total
 
 
 def _true_objects(matches: Matches, area: int, drawn: _Drawn) -> IntArray:
@@ -434,13 +436,11 @@ class _Ranking:
         kept = slice(int(np.flatnonzero(hit | mixed).max(initial=-1)) + 1)  # what follows the last hit has no effect
         rows = _Rows.of(hit[kept], image[kept], tie[kept], mixed[kept], drawn)
         size = max(1, _CELLS // max(drawn.times.shape[1], 1))
-        tables: Iterable[Lanes]
         tables = (Lanes.of(rows.counts(start, size, drawn)) for start in range(0, rows.number, size)[::-1])
         if 0 < rows.number <= size:
-            tables = list(tables)
-            total = tables[0].ends[-1]
-        else:
-            total = drawn.sums(~hit[kept], image[kept], 2)
+            only = next(tables)
+            return only.ends[-1, 0], interpolated_ap([only], only.ends[-1], recalls, false_weight)
+        total = drawn.sums(~hit[kept], image[kept], 2)
         return total[0], interpolated_ap(tables, total, recalls, false_weight)
 
 
