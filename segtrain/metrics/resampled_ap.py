@@ -367,7 +367,7 @@ class _Drawn:
         most = draws.max(axis=0, initial=0).astype(np.int64)
         of_lane = _LANE * int(most.max(initial=1))  # the largest sum of a lane with one detection in each row
         # Rows of up to 16 detections, which are most, are not divided.
-        dtype = np.result_type(np.int16, np.min_scalar_type(-16 * of_lane))
+        dtype = np.result_type(np.int16, np.min_scalar_type(-1 - 16 * of_lane))
         return cls(np.ascontiguousarray(draws.T, dtype=dtype), most, int(np.iinfo(dtype).max) // of_lane)
 
     def sums(self, line: IntArray | BoolArray, image: IntArray, lines: int) -> IntArray:
@@ -379,7 +379,7 @@ class _Drawn:
             lines: number of lines.
         """
         largest = len(line) * int(self.most.max(initial=1))
-        dtype = np.result_type(self.times.dtype, np.min_scalar_type(-largest))
+        dtype = np.result_type(self.times.dtype, np.min_scalar_type(-1 - largest))
         table = csr_array((np.ones(len(line), dtype=dtype), (line, image)), shape=(lines, len(self.times)))
         total = np.zeros((lines, self.times.shape[1]), dtype=np.int64)
         step = max(1, _CELLS // max(self.times.shape[1], 1))  # images at a time; bounds the memory

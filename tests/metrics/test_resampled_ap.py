@@ -109,6 +109,13 @@ def test_an_image_that_is_drawn_very_often() -> None:
     assert_same(drawn, draws, "segm", 100)
 
 
+@pytest.mark.parametrize("entries", [1023, 1024, 2**15])
+def test_sums_that_just_fit_a_type_or_just_do_not(entries: int) -> None:
+    drawn = module._Drawn.of(np.array([[32], [1]]))
+    line = np.zeros(entries, dtype=np.int64)
+    assert drawn.sums(line, line, 2).tolist() == [[32 * entries, entries], [0, 0]]
+
+
 @pytest.mark.parametrize("iou_type", ["segm", "bbox"])
 def test_every_image_once_is_the_number_itself(iou_type: IouType) -> None:
     drawn = scene(5, predictions=300)
