@@ -1,6 +1,7 @@
 """NumPy array types, and operations on arrays that NumPy lacks."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+CountArray = npt.NDArray[np.signedinteger[Any]]  # of a type as narrow as the counts allow
 RgbArray = npt.NDArray[np.uint8]  # (H, W, 3)
 
 

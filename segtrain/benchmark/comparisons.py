@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from segtrain.arrays import FloatArray, IntArray
+from segtrain.arrays import CountArray, FloatArray
 from segtrain.benchmark.results import Comparison, Contest, MethodScores, SeedGroup, SeedSpread
 from segtrain.evaluation import Detections, GroundTruthSet, TrackName, metric_input
 from segtrain.metrics.bootstrap import CLEAR, Difference, draw_images, holm, interval, paired_difference
@@ -87,7 +87,7 @@ def compute_uncertainty(
     return Uncertainty(intervals, _compare(compared, reference), _contests(compared))
 
 
-def draw_resamples(ground_truth: GroundTruthSet, resamples: int, seed: int) -> IntArray | None:
+def draw_resamples(ground_truth: GroundTruthSet, resamples: int, seed: int) -> CountArray | None:
     """Draw resamples of the images, the same for all methods.
 
     Args:
@@ -104,7 +104,7 @@ def draw_resamples(ground_truth: GroundTruthSet, resamples: int, seed: int) -> I
 
 
 def resample(
-    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, track: TrackName, draws: IntArray
+    detections: Detections, ground_truth: GroundTruthSet, max_dets: int, track: TrackName, draws: CountArray
 ) -> dict[str, list[float]]:
     """Compute the metrics of a method on each resample; nan where undefined.
 

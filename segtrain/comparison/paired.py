@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segtrain.arrays import FloatArray, IntArray
+from segtrain.arrays import CountArray, FloatArray
 from segtrain.benchmark.comparisons import MIN_IMAGES, draw_resamples, resample
 from segtrain.comparison.changes import Key, paired_change
 from segtrain.comparison.compared_results import Change
@@ -45,7 +45,7 @@ class Pair:
     index: CocoIndex
     truths: tuple[GroundTruthSet, GroundTruthSet]
     traits: Mapping[str, Trait]
-    draws: IntArray | None
+    draws: CountArray | None
 
     @classmethod
     def open(cls, first: Side, second: Side, annotations: Path | None, resamples: int) -> "Pair":
@@ -154,9 +154,9 @@ class Pair:
         return found
 
 
-def _once(truth: GroundTruthSet) -> IntArray:
+def _once(truth: GroundTruthSet) -> CountArray:
     """Return the draw of each image once, (1, I)."""
-    return np.ones((1, len(truth.sizes)), dtype=np.int64)
+    return np.ones((1, len(truth.sizes)), dtype=np.int8)
 
 
 def _moved(side: Side, name: str, numbers: _Numbers) -> dict[str, tuple[float, float]]:

@@ -10,7 +10,7 @@ from math import isnan
 
 import numpy as np
 
-from segtrain.arrays import FloatArray, IntArray
+from segtrain.arrays import CountArray, FloatArray
 
 LEVEL = 0.95
 CLEAR = 0.05  # level of significance: a difference is clear if its p is below
@@ -35,7 +35,7 @@ class Difference:
     least_p: float
 
 
-def draw_images(images: int, resamples: int, seed: int) -> IntArray:
+def draw_images(images: int, resamples: int, seed: int) -> CountArray:
     """Draw bootstrap resamples of the images: as many images as there are, with replacement.
 
     Args:
@@ -49,9 +49,13 @@ def draw_images(images: int, resamples: int, seed: int) -> IntArray:
     >>> draw_images(5, 1000, seed=0).sum(axis=1).tolist() == [5] * 1000
     True
     """
-    if not images:
-        return np.zeros((resamples, 0), dtype=np.int64)
-    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    random = np.random.default_rng(seed)
+    chances = np.full(images, 1 / max(images, 1))
+    # A narrow type, as the table is large; an image can be drawn as often as there are images.
+    draws = np.empty((resamples, images), dtype=np.result_type(np.int16, np.min_scalar_type(-1 - images)))
+    for row in draws if images else ():
+        row[:] = random.multinomial(images, chances)
+    return draws
 
 
 def interval(number: float, resampled: FloatArray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from segtrain.arrays import FloatArray, IntArray
+from segtrain.arrays import CountArray, FloatArray, IntArray
 from segtrain.mask_records import reaching
 from segtrain.metrics.candidates import Candidates, IouType, find_candidates
 from segtrain.metrics.matching import ALL, Matches, match_candidates
@@ -141,7 +141,7 @@ class Resamples:
         draws: (B, I) number of times that each image is drawn.
     """
 
-    def __init__(self, inputs: MetricInput, draws: IntArray) -> None:
+    def __init__(self, inputs: MetricInput, draws: CountArray) -> None:
         self._inputs, self._draws = inputs, draws
         self._sums: dict[Any, FloatArray] = {}
         self._precision: dict[tuple[IouType, int], ResampledPrecision] = {}

@@ -11,7 +11,7 @@ from math import nan
 
 import numpy as np
 
-from segtrain.arrays import FloatArray, IntArray, mean_of_defined
+from segtrain.arrays import CountArray, FloatArray, IntArray, mean_of_defined
 from segtrain.metrics import f1 as f1_metric
 from segtrain.metrics.boundary_iou import boundary_counts
 from segtrain.metrics.matching import IOU50, IOU75, LARGE, MEDIUM, SMALL
@@ -294,7 +294,7 @@ def metric_values(
     return result
 
 
-def resampled_values(inputs: MetricInput, draws: IntArray) -> dict[str, FloatArray]:
+def resampled_values(inputs: MetricInput, draws: CountArray) -> dict[str, FloatArray]:
     """Compute all metrics on resamples of the images.
 
     Args:
@@ -317,7 +317,7 @@ def resampled_values(inputs: MetricInput, draws: IntArray) -> dict[str, FloatArr
     return _resampled(inputs, draws, metrics, mean_of_defined)
 
 
-def resampled_categories(inputs: MetricInput, draws: IntArray, metrics: Sequence[Metric]) -> dict[str, FloatArray]:
+def resampled_categories(inputs: MetricInput, draws: CountArray, metrics: Sequence[Metric]) -> dict[str, FloatArray]:
     """Compute metrics of single categories on resamples of the images.
 
     Args:
@@ -345,7 +345,7 @@ def resampled_categories(inputs: MetricInput, draws: IntArray, metrics: Sequence
 
 
 def _resampled(
-    inputs: MetricInput, draws: IntArray, metrics: Sequence[Metric], take: Callable[[FloatArray], FloatArray]
+    inputs: MetricInput, draws: CountArray, metrics: Sequence[Metric], take: Callable[[FloatArray], FloatArray]
 ) -> dict[str, FloatArray]:
     """Compute metrics on some resamples at a time, and take what is wanted of the (B, C) values of their classes."""
     chunks = max(1, -(-len(draws) * 10 * (len(inputs.category_ids) + 1) // _CELLS))

@@ -4,16 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from segtrain.arrays import BoolArray, FloatArray, IntArray, mean_of_defined
+from segtrain.arrays import BoolArray, CountArray, FloatArray, IntArray, mean_of_defined
 from segtrain.metrics.matching import Matches
 
-CountArray = npt.NDArray[np.signedinteger[Any]]
 RECALLS: FloatArray = np.linspace(0.0, 1.0, 101)
 _CELLS = 2**18  # largest size of a table of rows by resamples; it stays in a core's cache
 _LANE = 32  # largest number of rows of a lane
@@ -221,7 +219,7 @@ class ResampledPrecision:
 
 def resampled_precision(
     matches: Matches,
-    draws: IntArray,
+    draws: CountArray,
     *,
     max_dets: int,
     areas: Sequence[int] | None = None,
@@ -265,7 +263,7 @@ def resampled_precision(
 
 def _resample(
     matches: Matches,
-    draws: IntArray,
+    draws: CountArray,
     max_dets: int,
     areas: Sequence[int],
     false_weight: FloatArray | None,
@@ -363,7 +361,7 @@ class _Drawn:
     longest: int
 
     @classmethod
-    def of(cls, draws: IntArray) -> "_Drawn":
+    def of(cls, draws: CountArray) -> "_Drawn":
         most = draws.max(axis=0, initial=0).astype(np.int64)
         of_lane = _LANE * int(most.max(initial=1))  # the largest sum of a lane with one detection in each row
         # Rows of up to 16 detections, which are most, are not divided.

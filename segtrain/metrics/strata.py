@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtrain import masks
-from segtrain.arrays import BoolArray, FloatArray, IntArray
+from segtrain.arrays import BoolArray, CountArray, FloatArray, IntArray
 from segtrain.masks import Rle
 from segtrain.metrics.matching import ALL, AREAS, IOU50, Matches, match_candidates
 from segtrain.metrics.metric import MetricInput, mask_candidates
@@ -234,7 +234,7 @@ def numbers_by_stratum(inputs: MetricInput, traits: Sequence[Trait]) -> list[lis
     ]
 
 
-def resampled_by_stratum(inputs: MetricInput, trait: Trait, draws: IntArray) -> FloatArray:
+def resampled_by_stratum(inputs: MetricInput, trait: Trait, draws: CountArray) -> FloatArray:
     """Compute the AP of a method for each stratum on each resample, (S, B); nan without objects of the stratum.
 
     Args:
@@ -269,7 +269,7 @@ def _matched(matches: Matches, truths: int, score_threshold: float) -> BoolArray
     return matched
 
 
-def _precision(inputs: MetricInput, traits: Sequence[Trait], draws: IntArray) -> FloatArray:
+def _precision(inputs: MetricInput, traits: Sequence[Trait], draws: CountArray) -> FloatArray:
     """Compute the AP of each stratum on each resample, (strata, B)."""
     strata = [(trait, number) for trait in traits for number in range(len(trait.names))]
     if not strata:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import msgspec
 
-from segtrain.arrays import IntArray
+from segtrain.arrays import CountArray, IntArray
 from segtrain.benchmark.comparisons import draw_resamples, resample
 from segtrain.benchmark.results import (
     Calibration,
@@ -111,7 +111,7 @@ class Analyst:
         return touching_parts(self.ground_truth.truths, self.crowding, sizes=self.ground_truth.sizes)
 
     @cached_property
-    def draws(self) -> IntArray | None:
+    def draws(self) -> CountArray | None:
         """Resamples of the images, (resamples, images); None without."""
         return draw_resamples(self.ground_truth, self.resamples, self.seed)
 

@@ -131,6 +131,15 @@ class Simulated:
         return matches, np.stack([background, objects], axis=1)
 
 
+@pytest.mark.parametrize(("images", "dtype"), [(0, np.int16), (2**15 - 1, np.int16), (2**15, np.int32)])
+def test_draws_are_narrow_and_those_that_numpy_makes_at_once(images: int, dtype: type) -> None:
+    draws = draw_images(images, 3, 7)
+    assert draws.dtype == dtype
+    chances = np.full(images, 1 / max(images, 1))
+    expected = np.random.default_rng(7).multinomial(images, chances, size=3) if images else np.empty((3, 0))
+    np.testing.assert_array_equal(draws, expected)
+
+
 def numbers(images: int, seed: int, draws: np.ndarray) -> dict[str, np.ndarray]:
     """AP, F1 and mIoU of a method, and how far its AP is above another's, on each resample of one simulated set."""
     simulated = Simulated(images, seed)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
-from segtrain.arrays import FloatArray, IntArray, RgbArray
+from segtrain.arrays import CountArray, FloatArray, IntArray, RgbArray
 from segtrain.benchmark.results import ContrastGap, MethodScores, Results, Stratum, StratumScores, TimeBySize, TrueBoxes
 from segtrain.benchmark.runner import MethodResult
 from segtrain.console import counted, with_progress
@@ -191,7 +191,11 @@ def score_strata(
 
 
 def resample_contrast(
-    row: MethodResult, ground_truth: GroundTruthSet, traits: Mapping[str, Trait], max_dets: int, draws: IntArray | None
+    row: MethodResult,
+    ground_truth: GroundTruthSet,
+    traits: Mapping[str, Trait],
+    max_dets: int,
+    draws: CountArray | None,
 ) -> list[list[float]] | None:
     """Compute AP at the lowest and at the highest contrast of a threshold method, on all images and on resamples.
 
@@ -211,7 +215,7 @@ def resample_contrast(
         return None
     if trait is None or len(trait.names) < 2:
         return None
-    once = np.ones((1, len(ground_truth.sizes)), dtype=np.int64)
+    once = np.ones((1, len(ground_truth.sizes)), dtype=np.int8)
     every = once if draws is None else np.append(once, draws, axis=0)
     ap = resampled_by_stratum(metric_input(row.detections, ground_truth, max_dets), trait, every)
     return ap[[0, -1]].tolist()  # type: ignore[no-any-return]
