@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from segtrain.errors import SegtrainError
-from segtrain.io import one_line, without_controls
+from segtrain.io import one_line, unread_output_discarded, without_controls
 
 T = TypeVar("T")
 INTERVAL = 30.0  # seconds between two lines
@@ -33,7 +33,8 @@ def print_error(message: object) -> None:
 
 def print_text(text: object, *, flush: bool = False) -> None:
     """Print text that may hold names of files, without the characters by which these would control a terminal."""
-    print(without_controls(str(text)), flush=flush)
+    with unread_output_discarded():
+        print(without_controls(str(text)), flush=flush)
 
 
 def print_table(table: RenderableType) -> None:

@@ -1,7 +1,8 @@
-"""Atomic file writes, the cache folder, expanded paths, printable names and messages, and endings of image files."""
+"""Atomic file writes, the cache folder, expanded paths, printable names and messages, unread output, image endings."""
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,26 @@ def printable(name: object) -> str:
     if len(text) > 2 * _LONGEST:
         text = f"{text[:_LONGEST]}...{text[-_LONGEST:]}"
     return text if text.isprintable() else repr(text)
+
+
+@contextmanager
+def unread_output_discarded() -> Iterator[None]:
+    """Let a command go on if nobody reads its output any more, as behind ``| head``: what it prints is discarded.
+
+    The block should print only, since a broken pipe to another process would be taken for that of stdout.
+
+    >>> with unread_output_discarded():
+    ...     print("a line")
+    a line
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # it has no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as leaving:  # rich's, which has discarded it already
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
 
 
 def without_controls(text: str) -> str:

@@ -173,7 +173,7 @@ def show(content: "str | RenderableType") -> None:
             print_table(content)
     except (OSError, SystemExit):  # the latter is rich's, where the reader of a pipe has gone
         console.quiet = True
-        show_error("stdout is closed: messages go to the log file alone")
+        show_error("stdout is closed: no more messages are shown; those of a run are in its log file")
 
 
 def show_error(text: str) -> None:

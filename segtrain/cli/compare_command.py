@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segtrain.console import CommandParser, print_table, print_text, whole_number
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, without_controls, write_atomically
+from segtrain.io import expand_path, unread_output_discarded, without_controls, write_atomically
 from segtrain.nodes import nearest
 
 DROPPED = 3  # exit code where a number fell beyond its limit; 1 is that of errors
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
             processes=usable_cores(),
         )
     drops = find_drops(compared, limits, beyond_chance=options.beyond_chance)
-    print_table(terminal_table(compared, options.metrics))
+    with unread_output_discarded():
+        print_table(terminal_table(compared, options.metrics))
     said = [*describe_pairing(compared), *describe_changes(compared), *compared.notes]
     judged = describe_drops(drops, limits, beyond_chance=options.beyond_chance) if limits else []
     for sentence in (*said, *judged):

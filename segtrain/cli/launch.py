@@ -30,7 +30,7 @@ from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.sweep_jobs import JobsFailed, check_repeated, find_finished, interruption_noted, tell_of_finished
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
-from segtrain.io import remove_leftovers
+from segtrain.io import remove_leftovers, unread_output_discarded
 from segtrain.locks import locked_folder
 from segtrain.nodes import config_folder, import_beside_options, own_folders
 from segtrain.stopping import Stopped, stop_signals
@@ -112,9 +112,12 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         written_out = list(map(expand_shorthand, with_search_path(arguments)))
         sweep_dir = _check_command(config_name, written_out)
         sys.argv = [program[-1], *overrides_first(written_out)]  # where Hydra looks for them
+        reserved = nullcontext() if sweep_dir is None else _reserved(sweep_dir)
+        answering = nullcontext() if check_options(written_out) else unread_output_discarded()
         try:
-            with failed_jobs_in_one_line(), nullcontext() if sweep_dir is None else _reserved(sweep_dir):
+            with failed_jobs_in_one_line(), reserved, answering:
                 hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
+                sys.stdout.flush()
         except JobsFailed:
             processes.finish()
             raise

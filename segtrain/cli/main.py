@@ -1,10 +1,8 @@
 """The ``segtrain`` command and its table of commands."""
 
-import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -12,6 +10,7 @@ from importlib.metadata import version
 
 import segtrain
 from segtrain.errors import SegtrainError
+from segtrain.io import unread_output_discarded
 from segtrain.values import join_choices
 
 # Nothing heavy is imported here: each command imports what it needs when it runs.
@@ -52,8 +51,6 @@ def _run(module: str, program: Sequence[str], arguments: Sequence[str]) -> int:
     """Run the command of a module; an error of its input, or of a file, is one line on stderr."""
     try:
         code: int = import_module(module).main(arguments)
-    except BrokenPipeError:
-        raise
     except (SegtrainError, OSError) as error:
         return _failed(error)
     return code
@@ -91,31 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    try:
-        code = _run_command(name, rest)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _unread()
-    return code
-
-
-def _run_command(name: str, rest: Sequence[str]) -> int:
+    answers = {"-h": _help, "--help": _help, "--version": _versions}
+    code = 0
     if name in COMMANDS:
-        return COMMANDS[name].run(("segtrain", name), rest)
-    if name in ("-h", "--help"):
-        print(_help())
-        return 0
-    if name == "--version":
-        print(_versions())
-        return 0
-    return _failed(f"{name}: no such command; choose {join_choices(list(COMMANDS))}")
-
-
-def _unread() -> int:
-    """Discard what is left to print for a reader that has gone, such as ``head``; return the exit code of SIGPIPE."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141
+        code = COMMANDS[name].run(("segtrain", name), rest)
+    elif name in answers:
+        with unread_output_discarded():
+            print(answers[name]())
+    else:
+        code = _failed(f"{name}: no such command; choose {join_choices(list(COMMANDS))}")
+    with unread_output_discarded():
+        sys.stdout.flush()
+    return code
 
 
 def _failed(message: object) -> int:

@@ -167,13 +167,34 @@ def test_an_installed_package_has_its_configuration(tmp_path: Path) -> None:
     assert finished.stdout.startswith("output_dir: ")
 
 
-def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
-    """As ``head`` goes after its lines."""
-    code = "import sys; from segtrain.cli.main import main; sys.exit(main(['--version']))"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code]
+def unread(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and stderr of a command whose reader has gone, as ``head`` goes after its lines."""
+    code = f"import sys; from segtrain.cli.main import main; sys.exit(main({list(arguments)}))"
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder, stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
+    return done.returncode, done.stderr
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["train", "--help"], ["train", "--cfg", "job"], ["--help"], ["compare", "--help"]]
+)
+def test_an_answer_without_a_reader_is_no_error(arguments: list[str], tmp_path: Path) -> None:
+    assert unread(tmp_path, *arguments) == (0, "")
+
+
+def test_a_check_without_a_reader_writes_its_files_and_keeps_its_exit_code(data: Path, tmp_path: Path) -> None:
+    arguments = ["check", str(data / "train.json"), str(data / "train")]
+    assert unread(tmp_path, *arguments, "--fix", "fixed.json", "--html", "page.html") == (0, "")
+    assert (tmp_path / "fixed.json").exists()
+    assert (tmp_path / "page.html").exists()
+    content = json.loads((data / "train.json").read_text())
+    content["annotations"][0]["category_id"] = 99
+    (data / "train.json").write_text(json.dumps(content))
+    assert unread(tmp_path, *arguments) == (1, "")

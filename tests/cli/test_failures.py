@@ -85,7 +85,7 @@ def test_work_goes_on_where_stderr_is_closed_too(
     monkeypatch.setattr(rich, "get_console", lambda: console)
     monkeypatch.setattr(sys, "stderr", Closed())
     show("a message")
-    assert caplog.messages == ["stdout is closed: messages go to the log file alone"]
+    assert caplog.messages == ["stdout is closed: no more messages are shown; those of a run are in its log file"]
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
@@ -107,7 +107,9 @@ def test_work_goes_on_without_a_reader_of_its_messages(
     for _ in range(2):
         _Terminal().emit(caplog.records[0])
     show(Table("a column"))  # of results, at the end of a command
-    assert capsys.readouterr().err == "stdout is closed: messages go to the log file alone\n"
+    assert (
+        capsys.readouterr().err == "stdout is closed: no more messages are shown; those of a run are in its log file\n"
+    )
 
 
 def test_a_table_is_whole_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ from segtrain.data.storage.disk_cache import DiskCache
 from segtrain.data.storage.image_store import ImageFolder
 from segtrain.data.storage.open_folder import open_folder
 from segtrain.errors import SegtrainError
-from segtrain.io import expand_path, printable, without_controls
+from segtrain.io import expand_path, printable, unread_output_discarded, without_controls
 from segtrain.masks.parse import Rings
 from segtrain.values import IntensityRule, IntensitySetting
 
@@ -112,12 +112,14 @@ def main(arguments: Sequence[str] | None = None, page: Page | None = None) -> in
         checked = _inspect(settings)
         report, index = checked.report, checked.index
         if not options.json:
-            _show(report, options)
+            with unread_output_discarded():
+                _show(report, options)
         advice = None
         if network is not None and index is not None and page is not None:
             advice = page.advise(checked, network)
             if not options.json:
-                _show_advice(advice)
+                with unread_output_discarded():
+                    _show_advice(advice)
         if options.html and page is not None:
             page.write_page(options.html, checked, network, advice)
         fixed = None
