@@ -29,7 +29,7 @@ from segtrain.segmenters.tiles import TiledSegmenter
 from segtrain.segmenters.windows import Pixels
 from segtrain.stopping import stop_if_asked
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
 TrackName = Literal["class_agnostic", "class_aware"]

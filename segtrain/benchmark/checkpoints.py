@@ -23,7 +23,7 @@ from segtrain.records import Category
 from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.training.checkpoint_paths import checkpoint_file, newest_checkpoint
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from segtrain.training.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)

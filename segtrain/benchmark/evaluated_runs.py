@@ -12,7 +12,7 @@ from segtrain.nodes import flat_settings
 from segtrain.training.run_history import RunHistory, Series
 from segtrain.training.settings import WITHOUT_EFFECT
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from segtrain.training.checkpoint import Checkpoint
 
 _PLACES = [f"data.{key}" for key in PLACES]

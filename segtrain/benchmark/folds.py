@@ -20,7 +20,7 @@ from segtrain.nodes import flat_settings
 from segtrain.score_thresholds import ScoreThresholds
 from segtrain.training.settings import WITHOUT_EFFECT
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from segtrain.training.checkpoint import Checkpoint
 
 _IGNORED = ("data.fold", *WITHOUT_EFFECT, *(f"data.{key}" for key in PLACES))  # settings in which folds may differ

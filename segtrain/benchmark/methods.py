@@ -31,7 +31,7 @@ from segtrain.score_thresholds import GivenThreshold, ScoreThresholds
 from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 from segtrain.segmenters.tiles import tiled
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
     from segtrain.segmenters.trainable import Trainable

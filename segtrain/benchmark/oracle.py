@@ -18,7 +18,7 @@ from segtrain.records import OBJECT, Category, GroundTruth, Prediction, to_predi
 from segtrain.segmenters import Segmenter, SegmenterInfo, info_of
 from segtrain.segmenters.classical.shared_steps import sharing_steps
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
 _SHARED = 2**22  # pixels of an image, up to which its settings share intermediate steps

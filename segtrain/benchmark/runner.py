@@ -25,7 +25,7 @@ from segtrain.records import NO_CATEGORY, OBJECT, Category, class_agnostic_id
 from segtrain.runtime import seed_everything
 from segtrain.segmenters import MaskGrid
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)

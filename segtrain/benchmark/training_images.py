@@ -16,7 +16,7 @@ from segtrain.errors import SegtrainError
 from segtrain.evaluation import GroundTruthSet
 from segtrain.records import GroundTruth, group_by_image
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
 KEPT = 2**29  # bytes of decoded images that are kept in memory; the others are read again each time

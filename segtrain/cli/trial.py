@@ -35,7 +35,7 @@ def find_refusals(config: Mapping[str, Any], changed: Collection[str] | None = N
         if tried and not any(find_argument_problems({name: config[name]})):
             yield from _refusal(attempt, config[name])
     if changed is None:
-        yield from _refusal(_find_device, config["device"])
+        yield from _refusal(_check_device, config["device"])
 
 
 def check_torchvision(config: Node) -> None:
@@ -87,7 +87,7 @@ def _check_network(node: Node) -> None:
     check_trainable(node)
 
 
-def _find_device(name: str) -> None:
+def _check_device(name: str) -> None:
     if name in ("auto", "cpu"):  # every machine has one
         return
     from segtrain.device import resolve_device

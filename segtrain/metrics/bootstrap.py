@@ -50,11 +50,12 @@ def draw_images(images: int, resamples: int, seed: int) -> CountArray:
     True
     """
     random = np.random.default_rng(seed)
-    chances = np.full(images, 1 / max(images, 1))
     # A narrow type, as the table is large; an image can be drawn as often as there are images.
     draws = np.empty((resamples, images), dtype=np.result_type(np.int16, np.min_scalar_type(-1 - images)))
-    for row in draws if images else ():
-        row[:] = random.multinomial(images, chances)
+    if images:
+        chances = np.full(images, 1 / images)
+        for row in draws:
+            row[:] = random.multinomial(images, chances)
     return draws
 
 

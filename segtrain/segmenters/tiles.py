@@ -12,7 +12,7 @@ from segtrain.segmenters.seams import SeamJoiner
 from segtrain.segmenters.windows import ImagePixels, Pixels, Window, WindowGrid
 from segtrain.values import OVERLAP, Overlap, TileSetting
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
     from segtrain.segmenters.trainable import Trainable

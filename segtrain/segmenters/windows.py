@@ -10,7 +10,7 @@ import numpy as np
 
 from segtrain.arrays import BoolArray
 
-if TYPE_CHECKING:  # PyTorch takes seconds and 500 MB, and an evaluation of result files does not need it
+if TYPE_CHECKING:
     from torch import Tensor
 
 

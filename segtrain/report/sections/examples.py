@@ -19,8 +19,8 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
         {name for name, method in results.methods.items() if method.class_aware and len(categories) > 1},
         {name for name, method in results.methods.items() if not method.is_classical},
     )
-    threads = int(results.environment.get("threads", 1))
-    shown = encode(items, results.ranked, legend=legend, processes=threads)
+    processes = int(results.environment.get("threads", 1))  # of a thread each
+    shown = encode(items, results.ranked, legend=legend, processes=processes)
     methods = [layer.title for layer in shown[0].layers if layer.is_method]
     total = results.data.images
     if len(shown) == total:

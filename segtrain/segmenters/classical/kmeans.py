@@ -119,12 +119,14 @@ def _clusters_of_colours(
     image: ImageArray, space: Space, denoise: float, clusters: int, bits: int, restarts: int, seed: int
 ) -> tuple[LabelMap, Float32Array]:
     """Cluster the colours of an image, and compute its grey, both (H, W)."""
-    colours, grey = _colours(as_given(image), space, denoise)
+    colours, grey = _colours(image, space, denoise)
     return cluster(colours, clusters=clusters, bits=bits, restarts=restarts, seed=seed), grey
 
 
+@shared_step
 def _colours(image: ImageArray, space: Space, denoise: float) -> tuple[Float32Array, Float32Array]:
     """Compute the denoised image in a colour space, (H, W, C), and its grey, (H, W), a few rows at a time."""
+    image = as_given(image)
     grey: Float32Array = np.empty(image.shape[:2], dtype=np.float32)
     colours: Float32Array = grey[..., None] if space == "grey" else np.empty(image.shape, dtype=np.float32)
     for rows in strips(grey.shape):
