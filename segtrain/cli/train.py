@@ -1,12 +1,14 @@
 """The ``train`` command: fine-tune a network on COCO-format data."""
 
 import logging
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from segtrain import distributed
 from segtrain.cli.command_line import Command
@@ -18,12 +20,13 @@ from segtrain.data.layouts import with_folds, with_layout
 from segtrain.data.loader import TrainingLoader
 from segtrain.data.open_data import open_data, require_same_data, training_samples
 from segtrain.data.split_intensity import save_intensity
-from segtrain.data.splits import save_split
+from segtrain.data.splits import Split, SplitName, save_split
 from segtrain.device import resolve_device, resolve_precision
 from segtrain.nodes import build
 from segtrain.runtime import seed_everything
 from segtrain.segmenters import Trainable
 from segtrain.stopping import Stopped
+from segtrain.targets import Target
 from segtrain.training.batch_size import choose_batch_size
 from segtrain.training.checkpoint import Checkpoint, build_trainable, check_trainable
 from segtrain.training.forecast import announce
@@ -47,12 +50,51 @@ from segtrain.training.schedule import Restarted
 from segtrain.training.score_threshold import select_score_threshold
 from segtrain.training.settings import TrainSettings
 from segtrain.training.summary import describe_run, first_samples, known_inputs, say_how_it_fits
-from segtrain.training.threads import choose_threads
+from segtrain.training.threads import ThreadTuner, choose_threads
 from segtrain.training.trainer import Trainer
 from segtrain.training.validation import Validation, require_windows
 from segtrain.training.validation_charts import ValidationCharts
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Run whose settings and data have been checked, before anything is written to its folder.
+
+    Attributes:
+        config: configuration.
+        command: command that asked for the run.
+        output_dir: folder.
+        settings: limits, intervals and batch settings.
+        device: device that computes.
+        batch_size: number of images in a batch of each process.
+        splits: training and validation images.
+        dataset: training images, augmented.
+        samples: some of them, and their targets, for a picture.
+        learner: network with its optimizer, restored if the run is resumed.
+        threads: tuner of the number of threads.
+        start: state to begin from.
+        origin: epochs, steps and minutes at which the schedule was restarted; None if it was not.
+        resumed: checkpoint to go on from; None for a new run.
+        changes: settings that differ from those of the resumed run.
+    """
+
+    config: dict[str, Any]
+    command: Command
+    output_dir: Path
+    settings: TrainSettings
+    device: torch.device
+    batch_size: int
+    splits: Mapping[SplitName, Split]
+    dataset: CocoDataset
+    samples: tuple[list[Tensor], list[Target]]
+    learner: Learner
+    threads: ThreadTuner
+    start: Checkpoint
+    origin: tuple[float, int, float] | None
+    resumed: Resumed | None
+    changes: Changes
 
 
 def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> float:
@@ -66,6 +108,30 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     Returns:
         The best value of ``trainer.monitor`` among the validations, by which sweeps rank their jobs; nan without one.
     """
+    run = _prepare(config, output_dir, command)
+    page = CurvesPage(output_dir)
+    with run_directory(output_dir, run.resumed):  # from here on the folder is this run's
+        run_logger = _begin_log(run, page) if distributed.is_first() else None
+        if run.settings.max_steps == 0:
+            return float("nan")
+        trainer = _build_trainer(run, run_logger)
+        finished = False
+        try:
+            _train(run, trainer)
+            finished = True
+        except Stopped as stop:
+            again = _continuation(run, trainer)
+            raise Stopped(stop.number, f"stopped at step {trainer.state.step}; go on with: {again}") from None
+        finally:
+            if run_logger is not None:
+                run_logger.close(finished=finished)
+                page.update(last=True)
+        best = RunHistory.read(output_dir).best(run.settings.monitor)
+        return float("nan") if best is None else best
+
+
+def _prepare(config: dict[str, Any], output_dir: Path, command: Command) -> _Run:
+    """Open the data, build the network and restore the state of a run; nothing is written."""
     config = {**config, "data": with_layout(with_folds(config["data"]))}
     settings, schedule, augmentation = (build(config[part]) for part in ("trainer", "schedule", "augmentation"))
     seed, device = config["seed"], resolve_device(config["device"])
@@ -97,6 +163,7 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
     initial = replace(initial, inputs=segmenter.inputs.to_plain())
     initial = initial.with_settings("segmenter", segmenter.resolved_settings)
     initial = initial.with_settings("trainer", {"batch_size": batch_size})
+
     start = initial_state(initial, resumed, segmenter.resume_keys)
     changes: Changes = {}
     if resumed is not None:
@@ -114,80 +181,84 @@ def run_training(config: dict[str, Any], output_dir: Path, command: Command) -> 
         assert resumed is not None
         learner.restore(start.training, start.model, str(resumed.path))
     samples = first_samples(dataset, settings.preview_images)
-
-    # All is checked: from here on the folder is this run's.
-    page = CurvesPage(output_dir)
-    with run_directory(output_dir, resumed):
-        logger: RunLogger | None = None
-        if distributed.is_first():
-            command.record(config, output_dir, None if resumed is None else changes)
-            log_changes(changes, within_epoch=resumed is not None and resumed.is_within_epoch)
-            save_split(splits, output_dir)
-            save_intensity(splits, output_dir)
-            validated_at = -1 if start.training is None else start.training["validated_at"]
-            logger = RunLogger(output_dir, start.step, validated_at, config["logger"], page.update)
-            logger.log_settings(command.given_settings(), OmegaConf.to_yaml(config))
-            logger.log_data(initial.training_images, initial.training_objects)
-            logger.log_samples(*samples, start.class_names)
-            is_checked = config["data"]["check"] != "off"
-            describe_run(splits, dataset, segmenter, output_dir, start.max_dets, check=is_checked)
-        if settings.max_steps == 0:
-            return float("nan")
-        show = ValidationCharts(logger, splits["val"], settings.validation_images, settings.validation_categories)
-        validation = Validation(
-            splits["val"], start.max_dets, start.score_threshold, show, losses=settings.validation_losses, seed=seed,
-            class_agnostic=config["sweep"]["reference"] is not None,
-        )  # fmt: skip
-        loader = TrainingLoader(
-            dataset, batch_size=batch_size * distributed.size(), workers=settings.workers, seed=seed,
-            aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
-            showings=splits["train"].showings,
-            pin_memory=device.type == "cuda", part=(distributed.rank(), distributed.size()),
-        )  # fmt: skip
-        checkpoints = RunCheckpoints(output_dir / "checkpoints", start, schedule_origin=origin)
-        judge = judge_of(command)
-        trainer = Trainer(settings, learner, loader, validation, logger, checkpoints, threads, judge)
-        is_chosen = not isinstance(config["score_threshold"], int | float)
-        finished = False
-        try:
-            if settings.forecast:
-                announce(
-                    trainer, dataset, splits["val"], presets=minutes_of_presets(),
-                    threshold_images=settings.threshold_images if is_chosen else 0,
-                )  # fmt: skip
-            trainer.fit()
-            if distributed.is_first() and trainer.pruned is None:
-                say_how_it_fits(output_dir)
-            if is_chosen and trainer.pruned is None:
-                select_score_threshold(
-                    checkpoints.folder, segmenter, splits["train"], images=settings.threshold_images, seed=seed,
-                    given=None if config["score_threshold"] == "auto" else config["score_threshold"],
-                )  # fmt: skip
-            finished = True
-        except Stopped as stop:
-            saved = (checkpoints.folder / "last.pt").exists()  # one that this run replaces lies aside
-            anew = config["resume"]["schedule"] == "restart" and trainer.state.step == start.step
-            again = command.line_with(**_continued(output_dir, saved=saved, restart=anew))
-            raise Stopped(stop.number, f"stopped at step {trainer.state.step}; go on with: {again}") from None
-        finally:
-            if logger is not None:
-                logger.close(finished=finished)
-                page.update(last=True)
-        best = RunHistory.read(output_dir).best(settings.monitor)
-        return float("nan") if best is None else best
+    return _Run(
+        config, command, output_dir, settings, device, batch_size, splits, dataset, samples,
+        learner, threads, start, origin, resumed, changes,
+    )  # fmt: skip
 
 
-def _continued(output_dir: Path, *, saved: bool, restart: bool) -> dict[str, str]:
-    """Return the settings with which the command of a run that was stopped goes on.
+def _begin_log(run: _Run, page: CurvesPage) -> RunLogger:
+    """Record the command, the data and the settings of a run in its folder, and open its logger."""
+    resumed, start, output_dir = run.resumed, run.start, run.output_dir
+    run.command.record(run.config, output_dir, None if resumed is None else run.changes)
+    log_changes(run.changes, within_epoch=resumed is not None and resumed.is_within_epoch)
+    save_split(run.splits, output_dir)
+    save_intensity(run.splits, output_dir)
+    validated_at = -1 if start.training is None else start.training["validated_at"]
+    run_logger = RunLogger(output_dir, start.step, validated_at, run.config["logger"], page.update)
+    run_logger.log_settings(run.command.given_settings(), OmegaConf.to_yaml(run.config))
+    run_logger.log_data(start.training_images, start.training_objects)
+    run_logger.log_samples(*run.samples, start.class_names)
+    is_checked = run.config["data"]["check"] != "off"
+    describe_run(run.splits, run.dataset, run.learner.segmenter, output_dir, start.max_dets, check=is_checked)
+    return run_logger
+
+
+def _build_trainer(run: _Run, run_logger: RunLogger | None) -> Trainer:
+    """Build the trainer of a run.
 
     Args:
-        output_dir: folder of the run.
-        saved: True if it holds a state of this run.
-        restart: True if that state does not yet tell that the schedule begins anew.
+        run: the run.
+        run_logger: receives its numbers; None in processes that write nothing.
     """
-    folder = output_dir.relative_to(Path.cwd()) if output_dir.is_relative_to(Path.cwd()) else output_dir
-    resume = {"resume": "auto", **({"resume.schedule": "restart"} if restart else {})}
-    return {"output_dir": str(folder), **(resume if saved else {})}
+    settings, seed, start, val = run.settings, run.config["seed"], run.start, run.splits["val"]
+    show = ValidationCharts(run_logger, val, settings.validation_images, settings.validation_categories)
+    validation = Validation(
+        val, start.max_dets, start.score_threshold, show, losses=settings.validation_losses, seed=seed,
+        class_agnostic=run.config["sweep"]["reference"] is not None,
+    )  # fmt: skip
+    loader = TrainingLoader(
+        run.dataset, batch_size=run.batch_size * distributed.size(), workers=settings.workers, seed=seed,
+        aspect_grouping=settings.aspect_grouping, repeat_threshold=settings.repeat_threshold,
+        showings=run.splits["train"].showings,
+        pin_memory=run.device.type == "cuda", part=(distributed.rank(), distributed.size()),
+    )  # fmt: skip
+    checkpoints = RunCheckpoints(run.output_dir / "checkpoints", start, schedule_origin=run.origin)
+    return Trainer(
+        settings, run.learner, loader, validation, run_logger, checkpoints, run.threads, judge_of(run.command)
+    )
+
+
+def _train(run: _Run, trainer: Trainer) -> None:
+    """Train with a forecast before, and a choice of the score threshold behind it where none is given."""
+    settings, threshold = run.settings, run.config["score_threshold"]
+    is_chosen = not isinstance(threshold, int | float)
+    if settings.forecast:
+        announce(
+            trainer, run.dataset, run.splits["val"], presets=minutes_of_presets(),
+            threshold_images=settings.threshold_images if is_chosen else 0,
+        )  # fmt: skip
+    trainer.fit()
+    if trainer.pruned is not None:
+        return
+    if distributed.is_first():
+        say_how_it_fits(run.output_dir)
+    if is_chosen:
+        select_score_threshold(
+            trainer.checkpoints.folder, run.learner.segmenter, run.splits["train"], images=settings.threshold_images,
+            seed=run.config["seed"], given=None if threshold == "auto" else threshold,
+        )  # fmt: skip
+
+
+def _continuation(run: _Run, trainer: Trainer) -> str:
+    """Return the command that goes on with a run that was stopped."""
+    folder, here = run.output_dir, Path.cwd()
+    settings = {"output_dir": str(folder.relative_to(here) if folder.is_relative_to(here) else folder)}
+    if (trainer.checkpoints.folder / "last.pt").exists():  # a state of this run; one that it replaces lies aside
+        settings["resume"] = "auto"
+        if run.config["resume"]["schedule"] == "restart" and trainer.state.step == run.start.step:
+            settings["resume.schedule"] = "restart"  # of which that state does not tell yet
+    return run.command.line_with(**settings)
 
 
 def _batch_size(
