@@ -203,11 +203,15 @@ def _validated_on(checkpoint: "Checkpoint", evaluated: Split) -> bool:
     """Return True if all evaluated images are validation images of the checkpoint's run."""
     if (known := checkpoint.contents.get("val")) is not None:
         return same_contents(known, fingerprint_of(evaluated))
-    data, drawn = checkpoint.config["data"], checkpoint.val_ids
+    drawn, read = checkpoint.val_ids, evaluated.images
+    # Checkpoints of earlier versions lack keys.
+    keys = ("root", "train_annotations", "train_images", "val_annotations", "val_images")
+    data = {**dict.fromkeys(keys), **checkpoint.config["data"]}
     root, annotations = data_root(data), data["train_annotations" if drawn is not None else "val_annotations"]
     images = data["val_images"] or images_of(annotations) or data["train_images"]
-    read = evaluated.images
-    if read is None or annotation_file(annotations, root).resolve() != evaluated.index.path.resolve():
+    if annotations is None or images is None or read is None:
+        return False
+    if annotation_file(annotations, root).resolve() != evaluated.index.path.resolve():
         return False
     same = _place(locate(images, root)) == _place(read.folder)
     return same and (drawn is None or {image.id for image in evaluated.index.images} <= set(drawn))

@@ -535,6 +535,17 @@ def test_settings_of_data_that_a_checkpoint_lacks_have_their_defaults(workplace:
     assert found["methods"]["mask_rcnn"]["class_aware"]["mask_ap"] == before["mask_ap"]
 
 
+def test_a_checkpoint_that_knows_nothing_of_its_data_is_evaluated_on_given_data(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    known = replace(load_checkpoint(workplace.best), contents={}, validations=2, training=None)
+    replace(known, config={**known.config, "data": {}}).save(tmp_path / "best.pt")
+    given = ["checkpoint=best.pt", *data_of(workplace.data)]
+    found = evaluate(tmp_path, *given, "methods=mask_rcnn", "gallery=0", "bootstrap.resamples=0")
+    before = results(workplace.report)["methods"]["mask_rcnn"]["class_aware"]
+    assert found["methods"]["mask_rcnn"]["class_aware"]["mask_ap"] == before["mask_ap"]
+
+
 def test_an_evaluation_that_is_complete_is_resumed_without_a_trace(workplace: Workplace, tmp_path: Path) -> None:
     row = f"predictions.otsu={workplace.report / 'predictions' / 'threshold_otsu.json'}"
     arguments = ["methods=none", row, *data_of(workplace.data), "output_dir=report", "gallery=0", "threads=1"]
