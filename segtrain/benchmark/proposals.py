@@ -1,6 +1,6 @@
 """Proposals of settings: the candidates' own first, then variations of the best ones so far and new draws."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -36,19 +36,19 @@ class Proposals:
     Args:
         candidates: candidates and the values to try.
         seed: seed of all draws.
+        known: settings that are not proposed, as an interrupted search has tried them.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], seed: int) -> None:
+    def __init__(self, candidates: Sequence[Candidate], seed: int, known: Iterable[Setting] = ()) -> None:
         self._candidates, self._rng = candidates, np.random.default_rng(seed)
         self._searched = [number for number, candidate in enumerate(candidates) if candidate.dimensions]
-        self._known: set[Setting] = set()
-        self._left = sum(candidate.size for candidate in candidates)
+        self._known = set(known)
+        self._count = sum(candidate.size for candidate in candidates)
 
     def standing(self) -> list[Setting]:
         """Return the candidates with their own settings."""
         found = [Setting(number, tuple(_own_places(candidate))) for number, candidate in enumerate(self._candidates)]
-        for setting in found:
-            self._note(setting)
+        self._known.update(found)
         return found
 
     def draw(self, count: int, parents: Sequence[Setting]) -> list[Setting]:
@@ -59,7 +59,7 @@ class Proposals:
             parents: best settings so far, the best one first.
         """
         varied = [parent for parent in parents if parent.candidate in self._searched]
-        found = [self._unknown(varied) for _ in range(min(count, self._left))]
+        found = [self._unknown(varied) for _ in range(min(count, self._count - len(self._known)))]
         return sorted(found)
 
     def node(self, setting: Setting) -> Node:
@@ -78,7 +78,6 @@ class Proposals:
 
     def _note(self, setting: Setting) -> Setting:
         self._known.add(setting)
-        self._left -= 1
         return setting
 
     def _unknown(self, parents: Sequence[Setting]) -> Setting:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from math import ceil, inf, isnan, nan
 from typing import Any
 
@@ -50,16 +50,20 @@ class Budget:
         """
         return min(1.0, max(trials / (self.trials or inf), seconds / (self.seconds or inf)))
 
-    def left(self, trials: int, seconds: float) -> "Budget | None":
-        """Subtract what was used; None where nothing is left.
 
-        >>> Budget(seconds=60, trials=10).left(trials=2, seconds=15)
-        Budget(seconds=45, trials=8)
-        """
-        if self.used(trials, seconds) == 1:
-            return None
-        time_left = None if self.seconds is None else self.seconds - seconds
-        return Budget(time_left, None if self.trials is None else self.trials - trials)
+@dataclass(frozen=True)
+class Trials:
+    """What a search has tried, by which it can go on.
+
+    Attributes:
+        settings: all of them, on a few images at least.
+        on_some: metric of settings that were scored on some images.
+        on_all: metric of those that were scored on all images.
+    """
+
+    settings: list[Setting] = field(default_factory=list)
+    on_some: dict[Setting, float] = field(default_factory=dict)
+    on_all: dict[Setting, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Winner:
         images: number of these images: all training images, or as many of them as the time allowed.
         objects: number of true objects in them, without crowds.
         seconds: duration of the search.
+        tried: these settings.
     """
 
     node: Node
@@ -88,18 +93,7 @@ class Winner:
     images: int
     objects: int
     seconds: float
-
-    def continued(self, later: "Winner") -> "Winner":
-        """Join the outcome with that of a continuation of the search.
-
-        The better settings win, by more images if they were not scored on equally many.
-
-        Args:
-            later: outcome of the continuation.
-        """
-        best = max(self, later, key=lambda one: (one.images, -inf if isnan(one.value) else one.value))
-        trials, completed = self.trials + later.trials, self.completed + later.completed
-        return replace(best, trials=trials, completed=completed, seconds=self.seconds + later.seconds)
+    tried: Trials = field(default_factory=Trials)
 
 
 class Tuned:
@@ -140,6 +134,7 @@ def search(
     budget: Budget,
     seed: int,
     show: Callable[[float, int, float], None],
+    begun: Winner | None = None,
 ) -> Winner:
     """Search settings by successive halving: many are tried on a few images, and the best of them on more.
 
@@ -160,13 +155,14 @@ def search(
         seed: seed of the proposals.
         show: called with the used share of the budget, the number of settings that were tried, and the best value so
             far, nan without any.
+        begun: outcome of the same search until a signal has interrupted it; the budget includes what that has used.
 
     Source: Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization (2016);
     variations of the best as in Awad et al., DEHB (2021).
     """
     winner: Winner | None = None
     if distributed.is_first():
-        winner = _Search(row, scorer, budget, seed, show).run()
+        winner = _Search(row, scorer, budget, seed, show, begun).run()
         scorer.end()
     else:
         scorer.help_first()
@@ -185,23 +181,27 @@ class _Search:
         budget: Budget,
         seed: int,
         show: Callable[[float, int, float], None],
+        begun: Winner | None,
     ) -> None:
         self._row, self._scorer, self._budget, self._show = row, scorer, budget, show
-        self._proposals = Proposals(row.candidates, seed)
-        self._started = time.perf_counter()
+        tried = Trials() if begun is None else begun.tried
+        self._tried = list(tried.settings)
+        # Of another seed than the proposals at first.
+        self._proposals = Proposals(row.candidates, seed + len(self._tried), self._tried)
+        self._started = time.perf_counter() - (0.0 if begun is None else begun.seconds)
         self._deadline = inf if budget.seconds is None else self._started + budget.seconds
-        self._views = scorer.views
-        self._tried = 0
-        self._batches = 0
+        self._views = scorer.views if begun is None else scorer.views[: begun.images]
+        self._batches = len(self._tried) // BATCH
         self._parts: dict[Setting, list[Any]] = {}  # by setting that was scored on some images: its scores of these
-        self._on_some: dict[Setting, float] = {}
-        self._on_all: dict[Setting, float] = {}
+        self._on_some, self._on_all = dict(tried.on_some), dict(tried.on_all)
         self._segmented = 0  # views of batches
         self._completing = 0  # views of settings that were scored on all images after that
 
     def run(self) -> Winner:
         """Search until the budget is used."""
-        standing = self._score_standing()
+        standing = self._proposals.standing()[: self._budget.trials]
+        if not self._on_all:
+            self._score_standing(standing)
         before = self._best(standing)
         if self._on_all:
             self._try_batches()
@@ -209,16 +209,16 @@ class _Search:
         best = self._best(list(self._on_all))
         seconds = time.perf_counter() - self._started
         objects = sum(len(view.objects) for view in self._views)
-        counts = self._tried, len(self._on_all), len(self._views), objects
+        counts = len(self._tried), len(self._on_all), len(self._views), objects
+        tried = Trials(self._tried, self._on_some, self._on_all)
         if best is None:
-            return Winner(self._row.candidates[0].node, {}, nan, nan, *counts, seconds)
+            return Winner(self._row.candidates[0].node, {}, nan, nan, *counts, seconds, tried)
         node, settings = self._proposals.node(best), self._proposals.described(best)
         assert before is not None
-        return Winner(node, settings, self._on_all[best], self._on_all[before], *counts, seconds)
+        return Winner(node, settings, self._on_all[best], self._on_all[before], *counts, seconds, tried)
 
-    def _score_standing(self) -> list[Setting]:
+    def _score_standing(self, settings: Sequence[Setting]) -> None:
         """Score the candidates with their own settings, on as many images as there is time for."""
-        settings = self._proposals.standing()[: self._budget.trials]
         nodes = [self._proposals.node(setting) for setting in settings]
         parts: list[list[Any]] = [[] for _ in settings]
         allowed = inf if self._budget.seconds is None else _STANDING * self._budget.seconds
@@ -234,7 +234,7 @@ class _Search:
             for own, new in zip(parts, found, strict=True):
                 own += new
             done += len(block)
-            self._tried = len(settings)
+            self._tried = list(settings)
             self._tell()
         self._views = self._views[: done or None]
         for setting, own in zip(settings, parts, strict=True):
@@ -242,7 +242,6 @@ class _Search:
                 self._on_some[setting] = self._scorer.value(self._some, own[: len(self._some)])
                 self._on_all[setting] = self._scorer.value(self._views, own)
         self._tell()
-        return settings
 
     @property
     def _some(self) -> Sequence[Any]:
@@ -255,7 +254,7 @@ class _Search:
             began = time.perf_counter()
             if began + longest > self._deadline:
                 return
-            left = BATCH if self._budget.trials is None else min(BATCH, self._budget.trials - self._tried)
+            left = BATCH if self._budget.trials is None else min(BATCH, self._budget.trials - len(self._tried))
             settings = self._proposals.draw(left, self._parents())
             if not settings or not self._try_batch(settings):
                 return
@@ -278,7 +277,7 @@ class _Search:
         else:
             kept = list(settings)
         self._batches += 1
-        self._tried += len(settings)
+        self._tried += settings
         found = self._segment(sorted(kept), self._some)
         if found is None:
             return False
@@ -293,20 +292,25 @@ class _Search:
 
     def _complete(self, count: int) -> None:
         """Score the best settings on some images on all images, unless they were so before or the time is up."""
-        rest = self._views[len(self._some) :]
-        waiting = {setting: self._on_some[setting] for setting in self._parts}
-        for setting in _ranked(waiting)[:count]:
+        for setting in self._waiting()[:count]:
+            own = self._parts.get(setting, [])  # none where they were scored before an interruption
+            rest = self._views[len(own) :]
             found = self._segment([setting], rest)
             if found is None:
                 return
             self._completing += len(rest)
-            self._on_all[setting] = self._scorer.value(self._views, [*self._parts.pop(setting), *found[0]])
+            self._on_all[setting] = self._scorer.value(self._views, [*own, *found[0]])
+            self._parts.pop(setting, None)
             self._tell()
 
     def _is_better_on_some(self) -> bool:
         """Tell whether a setting that was not scored on all images beats the best one that was, on some images."""
-        best, waiting = self._best(list(self._on_all)), _ranked({one: self._on_some[one] for one in self._parts})
+        best, waiting = self._best(list(self._on_all)), self._waiting()
         return best is not None and bool(waiting) and not self._on_some[waiting[0]] <= self._on_some[best]
+
+    def _waiting(self) -> list[Setting]:
+        """List the settings that were scored on some images and not on all, the best first."""
+        return _ranked({setting: value for setting, value in self._on_some.items() if setting not in self._on_all})
 
     def _segment(self, settings: Sequence[Setting], views: Sequence[Any]) -> list[list[Any]] | None:
         return self._scorer.segment([self._proposals.node(one) for one in settings], views, self._deadline)
@@ -324,8 +328,8 @@ class _Search:
 
     def _tell(self) -> None:
         best = self._best(list(self._on_all))
-        used = self._budget.used(self._tried, time.perf_counter() - self._started)
-        self._show(used, self._tried, nan if best is None else self._on_all[best])
+        used = self._budget.used(len(self._tried), time.perf_counter() - self._started)
+        self._show(used, len(self._tried), nan if best is None else self._on_all[best])
 
 
 def _ranked(values: Mapping[Setting, float]) -> list[Setting]:

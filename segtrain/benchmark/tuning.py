@@ -170,7 +170,7 @@ class Tuning:
         winner = self._winner(one)
         outcome = f"{self._metric} {winner.value:.4f}" if winner.completed else "no setting was scored in time"
         outcome += f", the best of {tried(winner)} in {winner.seconds:.0f} s" if winner.completed else ""
-        outcome += ", of a search that a signal has interrupted" if stop_requested() else ""
+        outcome += ", of a search that a signal has interrupted" if self._is_cut_short(winner) else ""
         logger.info("%s: %s", name, outcome)
         if not winner.completed:
             self.notes.append(f"{name} is not tuned: {outcome}, and it stays as it is; raise tune.seconds")
@@ -200,19 +200,18 @@ class Tuning:
         return known
 
     def _search(self, one: Search, begun: Winner | None, show: Callable[[float, int, float], None]) -> Winner:
-        """Search, or go on with a search that was interrupted, by proposals of another seed."""
+        """Search, or go on with a search that was interrupted."""
         assert self._images is not None
         assert self._budget is not None
-        budget = self._budget if begun is None else self._budget.left(begun.trials, begun.seconds)
-        if budget is None:
-            assert begun is not None
-            return begun
         if self._scorer is None:
             self._scorer = SettingScorer(self._images, self._metric, self._data["max_dets"], self._seed)
             self._sharing.enter_context(self._scorer.shared(self._processes))
-        seed = self._seed if begun is None else self._seed + begun.trials
-        found = search(one.space, self._scorer, budget=budget, seed=seed, show=show)
-        return found if begun is None else begun.continued(found)
+        return search(one.space, self._scorer, budget=self._budget, seed=self._seed, show=show, begun=begun)
+
+    def _is_cut_short(self, winner: Winner) -> bool:
+        """Return True if a signal has interrupted a search before its budget was used."""
+        assert self._budget is not None
+        return bool(stop_requested()) and self._budget.used(winner.trials, winner.seconds) < 1
 
     def _fingerprint(self, one: Search) -> str:
         settings = [self._metric, self._data["max_dets"], self._limits, self._seed]
@@ -244,7 +243,7 @@ class Tuning:
         """Keep the winner of a search, or what it has found before a signal has interrupted it."""
         self._winners[one.name] = winner
         if winner.completed:
-            part = "search" if stop_requested() else "winner"
+            part = "search" if self._is_cut_short(winner) else "winner"
             self._kept.keep(part, self._fingerprint(one), one.name, winner)
 
     def _note(self, text: str) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import yaml
 
-from segtrain.benchmark.search import FINALISTS, Budget, Tuned, Winner, search
+from segtrain.benchmark.search import BATCH, FINALISTS, Budget, Tuned, Winner, search
 from segtrain.benchmark.search_space import build_segmenter
 from segtrain.benchmark.setting_scorer import FEW, SOME, SettingScorer
 from segtrain.benchmark.training_images import TrainingImages
@@ -56,11 +57,11 @@ def found(root: Path, row: Tuned | None = None, count: int | None = 6, **changes
 
 def searched(
     images: TrainingImages, row: Tuned, *, budget: Budget, seed: int = 0, metric: Any = "mask_ap", processes: int = 1,
-    show: Any = lambda *_: None,
+    show: Any = lambda *_: None, begun: Winner | None = None,
 ) -> Winner:  # fmt: skip
     scorer = SettingScorer(images, metric, max_dets=10, seed=seed)
     with scorer.shared(processes):
-        return search(row, scorer, budget=budget, seed=seed, show=show)
+        return search(row, scorer, budget=budget, seed=seed, show=show, begun=begun)
 
 
 @pytest.mark.parametrize("metric", ["mask_ap", "miou"])
@@ -228,3 +229,28 @@ def test_a_signal_ends_a_search_with_the_best_so_far(root: Path) -> None:
             winner = searched(images, tuned(), budget=Budget(None, 200), processes=processes, show=stop)
         assert (winner.trials, winner.completed) == (1, 1)
         assert winner.node == SPOILT
+
+
+@pytest.mark.parametrize("count", [6, SOME + 4])
+def test_an_interrupted_search_goes_on_with_what_it_has_tried(root: Path, tmp_path: Path, count: int) -> None:
+    data = write_data(tmp_path, images=count) if count > 6 else root
+    images = TrainingImages(open_split(data)["train"], count, 0, skip=False)
+
+    def stop(_: float, trials: int, __: float) -> None:
+        if trials > BATCH and not stop_requested():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with stop_signals(), finishing_work():
+        begun = searched(images, tuned(), budget=Budget(None, 27), show=stop)
+    assert BATCH < begun.trials < 27
+    begun = msgspec.msgpack.decode(msgspec.msgpack.encode(begun), type=Winner)  # as it is kept on the disk
+    with stop_signals(), finishing_work():
+        os.kill(os.getpid(), signal.SIGTERM)
+        stopped_at_once = searched(images, tuned(), budget=Budget(None, 27), begun=begun)
+    assert replace(stopped_at_once, seconds=begun.seconds) == begun
+    whole = searched(images, tuned(), budget=Budget(None, 27), begun=begun)
+    assert whole.trials == 27
+    assert len(set(whole.tried.settings)) == 27  # of 27 in the grid: none is tried again
+    assert whole.value >= begun.value
+    assert (whole.standing, whole.images, whole.objects) == (begun.standing, begun.images, begun.objects)
+    assert whole.seconds > begun.seconds
