@@ -44,11 +44,29 @@ def unread_output_discarded() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        with suppress(OSError, ValueError):  # it has no file
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     except SystemExit as leaving:  # rich's, which has discarded it already
         if not isinstance(leaving.__context__, BrokenPipeError):
             raise
+
+
+def discard_output() -> None:
+    """Discard what is and will be printed, where it cannot be written."""
+    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nothing:  # stdout may have no file
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
+
+
+def flush_output() -> None:
+    """Flush stdout, which may have no reader any more."""
+    with unread_output_discarded():
+        sys.stdout.flush()
+
+
+def open_missing_streams() -> None:
+    """Open stdout and stderr of a process that was started without them, as by ``>&-``; what is written is lost."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def without_controls(text: str) -> str:

@@ -30,7 +30,7 @@ from segtrain.cli.requeue import failed_jobs_in_one_line, goes_on, requeued
 from segtrain.cli.sweep_jobs import JobsFailed, check_repeated, find_finished, interruption_noted, tell_of_finished
 from segtrain.cli.trial import check_torchvision, find_refusals
 from segtrain.errors import SegtrainError
-from segtrain.io import remove_leftovers, unread_output_discarded
+from segtrain.io import flush_output, open_missing_streams, remove_leftovers, unread_output_discarded
 from segtrain.locks import locked_folder
 from segtrain.nodes import config_folder, import_beside_options, own_folders
 from segtrain.stopping import Stopped, stop_signals
@@ -65,6 +65,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
     Raises:
         SystemExit: with code 1 after one line on stderr, when the user's input is at fault.
     """
+    open_missing_streams()
     debugging = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     import_beside_options()
@@ -117,7 +118,7 @@ def launch(config_name: str, program: Sequence[str], arguments: Sequence[str]) -
         try:
             with failed_jobs_in_one_line(), reserved, answering:
                 hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(main)()
-                sys.stdout.flush()
+                flush_output()
         except JobsFailed:
             processes.finish()
             raise

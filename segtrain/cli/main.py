@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import segtrain
 from segtrain.errors import SegtrainError
-from segtrain.io import unread_output_discarded
+from segtrain.io import discard_output, flush_output, open_missing_streams, unread_output_discarded
 from segtrain.values import join_choices
 
 # Nothing heavy is imported here: each command imports what it needs when it runs.
@@ -87,19 +87,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    open_missing_streams()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     answers = {"-h": _help, "--help": _help, "--version": _versions}
-    code = 0
     if name in COMMANDS:
         code = COMMANDS[name].run(("segtrain", name), rest)
     elif name in answers:
-        with unread_output_discarded():
-            print(answers[name]())
+        code = _answer(answers[name])
     else:
         code = _failed(f"{name}: no such command; choose {join_choices(list(COMMANDS))}")
-    with unread_output_discarded():
-        sys.stdout.flush()
+    flush_output()
     return code
+
+
+def _answer(text: Callable[[], str]) -> int:
+    """Print a text."""
+    try:
+        with unread_output_discarded():
+            print(text(), flush=True)
+    except OSError as error:  # such as a full disk
+        discard_output()
+        return _failed(error)
+    return 0
 
 
 def _failed(message: object) -> int:

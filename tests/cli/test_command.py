@@ -198,3 +198,26 @@ def test_a_check_without_a_reader_writes_its_files_and_keeps_its_exit_code(data:
     content["annotations"][0]["category_id"] = 99
     (data / "train.json").write_text(json.dumps(content))
     assert unread(tmp_path, *arguments) == (1, "")
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("arguments", [["--version"], ["train", "--cfg", "job"], ["train", "--help"]])
+def test_an_answer_without_a_stdout_is_no_error(arguments: list[str], tmp_path: Path) -> None:
+    """As behind ``>&-``, or in some services."""
+    code = f"import sys; from segtrain.cli.main import main; sys.exit(main({arguments}))"
+    command = ["sh", "-c", f'exec {sys.executable} -c "$0" >&-', code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_answer_that_does_not_fit_on_the_disk_is_one_line(tmp_path: Path) -> None:
+    code = "import sys; from segtrain.cli.main import main; sys.exit(main(['--version']))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
