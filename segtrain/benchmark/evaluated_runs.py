@@ -8,6 +8,7 @@ from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, loads_checkpoint
 from segtrain.benchmark.fingerprints import PLACES
 from segtrain.benchmark.run_names import SEPARATOR, differing_settings, name_runs, run_folder
 from segtrain.benchmark.run_results import Run
+from segtrain.data.splits import same_contents
 from segtrain.nodes import flat_settings
 from segtrain.training.run_history import RunHistory, Series
 from segtrain.training.settings import WITHOUT_EFFECT
@@ -49,7 +50,7 @@ def settings_of_runs(checkpoints: Sequence[EvaluatedCheckpoint]) -> list[dict[st
         checkpoints: the evaluated checkpoints.
     """
     known = [own.checkpoint for own in checkpoints if own.checkpoint is not None]
-    same = all(own.contents for own in known) and len({repr(sorted(own.contents.items())) for own in known}) == 1
+    same = all(own.contents and _same_data(own, known[0]) for own in known)
     ignored = [*WITHOUT_EFFECT, *(_PLACES if same else ())]
     return differing_settings([own.config for own in known], ignored)
 
@@ -63,22 +64,35 @@ def seeds_of_one_configuration(checkpoints: Mapping[str, EvaluatedCheckpoint]) -
     Returns:
         The seeds of each group by the names of its methods; of equal seeds the first method.
     """
-    groups: dict[tuple[str, str], dict[int, str]] = {}
+    similar: dict[tuple[str, str], list[dict[int, tuple[str, Checkpoint]]]] = {}
     for name, own in checkpoints.items():
-        if own.checkpoint is not None:
-            segmenter = name.partition(SEPARATOR)[0] if SEPARATOR in name else ""
-            configuration = segmenter, _configuration(own.checkpoint)
-            groups.setdefault(configuration, {}).setdefault(own.checkpoint.seed, name)
-    return {tuple(group.values()): list(group) for group in groups.values() if len(group) > 1}
+        if own.checkpoint is None:
+            continue
+        segmenter = name.partition(SEPARATOR)[0] if SEPARATOR in name else ""
+        groups = similar.setdefault((segmenter, _configuration(own.checkpoint)), [])
+        on_same_data = (group for group in groups if _same_data(next(iter(group.values()))[1], own.checkpoint))
+        group = next(on_same_data, None)
+        if group is None:
+            group = {}
+            groups.append(group)
+        group.setdefault(own.checkpoint.seed, (name, own.checkpoint))
+    found = [group for groups in similar.values() for group in groups if len(group) > 1]
+    return {tuple(name for name, _ in group.values()): list(group) for group in found}
 
 
 def _configuration(checkpoint: "Checkpoint") -> str:
-    """Return a text that is equal for runs whose results differ by their seed alone."""
+    """Return a text that is equal for runs whose settings differ by their seed alone."""
     ignored = ["seed", *WITHOUT_EFFECT]
     if checkpoint.contents:  # they tell more than the places of files
         ignored += _PLACES
-    settings = flat_settings(checkpoint.config, ignored=ignored)
-    return repr([sorted(settings.items()), sorted(checkpoint.contents.items())])
+    return repr(sorted(flat_settings(checkpoint.config, ignored=ignored).items()))
+
+
+def _same_data(one: "Checkpoint", other: "Checkpoint") -> bool:
+    """Return True if the contents of the data of two runs are equal, or not known of either."""
+    return one.contents.keys() == other.contents.keys() and all(
+        same_contents(text, other.contents[name]) for name, text in one.contents.items()
+    )
 
 
 def runs_of(checkpoints: Mapping[str, EvaluatedCheckpoint]) -> list[Run]:

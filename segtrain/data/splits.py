@@ -375,7 +375,8 @@ def fingerprint_of(split: Split) -> str:
 
     Masks are compared as they are written, boxes and areas by their values, where the file states valid ones, and
     categories by their names; those without annotations do not count, since another split may have added them. Image
-    files are compared by their sizes, as far as they lie on this machine: up to 262,144 of them.
+    files are compared by their sizes, up to 262,144 of them, unless none lies on this machine; a missing one counts as
+    another file.
 
     Args:
         split: split whose annotations, and the sizes of whose image files, are compared.
@@ -394,8 +395,10 @@ def fingerprint_of(split: Split) -> str:
     used = rows[rows["usable"]]
     found.update(index.annotations.valid_boxes(used, index.images).tobytes())
     found.update(np.ascontiguousarray(used["area"]).tobytes())
-    sizes = [_sizes_of_files(split, files) for files in (_SAMPLED, _STATED)[: 1 + (len(index.images) > _SAMPLED)]]
-    return "-".join([found.hexdigest(), *(hashlib.sha256(own).hexdigest() for own in sizes if own)])
+    sizes = [_sizes_of_files(split, _SAMPLED)]  # alone in fingerprints of earlier versions
+    if len(index.images) > _SAMPLED:
+        sizes.append(_sizes_of_files(split, _STATED))
+    return "-".join([found.hexdigest(), *(hashlib.sha256(own).hexdigest() if own else "" for own in sizes)]).rstrip("-")
 
 
 def _named_labels(index: CocoIndex, labels: npt.NDArray[np.int32]) -> tuple[list[str], npt.NDArray[np.int32]]:
@@ -432,11 +435,14 @@ def same_contents(fingerprint: str, other: str) -> bool:
 
     Args:
         fingerprint: result of `fingerprint_of`.
-        other: another one. Sizes of image files count as far as both splits have files on their machine.
+        other: another one. Sizes of image files count where both splits have files on their machine.
 
     >>> same_contents("a1-b1-c1", "a1-b1-c1"), same_contents("a1-b1-c1", "a1-b1-c2")
+    (True, False)
+    >>> same_contents("a1--c1", "a1-b1-c1"), same_contents("a1--c1", "a1--c2")
     (True, False)
     >>> same_contents("a1-b1-c1", "a1"), same_contents("a1-b1-c1", "a1-b1"), same_contents("a1-b1-c1", "a1-b2")
     (True, True, False)
     """
-    return all(own == others for own, others in zip(fingerprint.split("-"), other.split("-"), strict=False))
+    parts = zip(fingerprint.split("-"), other.split("-"), strict=False)
+    return all(own == others for own, others in parts if own and others)

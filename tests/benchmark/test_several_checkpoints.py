@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from segtrain.benchmark.checkpoints import EvaluatedCheckpoint, find_checkpoints
 from segtrain.benchmark.comparisons import seed_groups
-from segtrain.benchmark.evaluated_runs import seeds_of_one_configuration
+from segtrain.benchmark.evaluated_runs import seeds_of_one_configuration, settings_of_runs
 from segtrain.benchmark.method_list import reference_row
 from segtrain.benchmark.run_names import run_names
 from segtrain.cli.launch import compose_runs
@@ -193,6 +193,22 @@ def test_seeds_are_grouped_by_what_else_the_configuration_says() -> None:
     assert seeds_of_one_configuration({"a": source(0, 0.1), "b": source(0, 0.1)}) == {}  # twice the same run
     repeated = {"a": source(0, 0.1), "b": source(1, 0.1), "c": source(1, 0.1)}
     assert seeds_of_one_configuration(repeated) == {("a", "b"): [0, 1]}
+
+
+def test_seeds_are_grouped_by_data_of_equal_contents() -> None:
+    """Fingerprints of earlier versions lack the sizes of all files."""
+
+    def source(seed: int, text: str | None) -> EvaluatedCheckpoint:
+        contents = {} if text is None else {"train": text, "val": text}
+        config = {"seed": seed, "data": {"root": f"/data/{seed}"}}
+        return EvaluatedCheckpoint(Path("best.pt"), checkpoint(seed=seed, config=config, contents=contents))
+
+    texts = ["h-b", "h-b-c", "h-b-d", "i-b", "h-b-c", "i-b", None]
+    rows = {str(seed): source(seed, text) for seed, text in enumerate(texts)}
+    groups = {("0", "1", "2", "4"): [0, 1, 2, 4], ("3", "5"): [3, 5]}  # the first cannot tell the third from the second
+    assert seeds_of_one_configuration(rows) == groups
+    assert settings_of_runs([rows["0"], rows["1"]]) == [{"seed": "0"}, {"seed": "1"}]
+    assert "data.root" in str(settings_of_runs([rows["1"], rows["2"]]))
 
 
 @pytest.mark.parametrize("key", WITHOUT_EFFECT)
