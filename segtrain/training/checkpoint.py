@@ -372,7 +372,7 @@ def restore_weights(segmenter: nn.Module, state: Mapping[str, Tensor], source: s
                 f"{source} is from another model: {name} is {shapes[0]} there and {shapes[1]} here; "
                 "use the segmenter and categories it was trained with"
             )
-        if there.is_complex() or there.is_floating_point() != here.is_floating_point():
+        if there.is_floating_point() != here.is_floating_point() or there.is_complex() != here.is_complex():
             kinds = [str(t.dtype).removeprefix("torch.") for t in (there, here)]
             raise SegtrainError(f"{source} has {name} as {kinds[0]}, not as {kinds[1]}; the file is damaged")
     segmenter.load_state_dict(dict(state))

@@ -1,7 +1,7 @@
 """Saved states of optimizers: checks of what an optimizer takes as it comes, and a step that is tried on a copy."""
 
 import copy
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +14,7 @@ from segtrain.io import printable
 # What a state that does not fit raises, by its kind and by the optimizer.
 _MISFITS = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 _AVERAGES = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"}  # of each value of a parameter
+_OF_PYTORCH = {"defaults", "param_groups", "state", "step"}  # the latter where a scheduler counts the steps
 _REMEDY = "repeat the optimizer of that run, or begin another run with segmenter.weights=PATH"
 
 
@@ -60,14 +61,18 @@ def restore_optimizer(
 
 def step_of_copy(
     optimizer: torch.optim.Optimizer, group: Mapping[str, Any], parameter: Tensor, state: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Step copies of a parameter and its state along a gradient of 0, and return the new state.
+) -> dict[str, Any] | None:
+    """Step copies of a parameter and its state along a gradient of 0.
 
     Args:
         optimizer: optimizer, which stays as it is.
         group: settings.
         parameter: parameter, which stays as it is.
         state: state of the parameter before.
+
+    Returns:
+        The new state; None where it is not known, since the optimizer has attributes of its own that are more than
+        numbers and texts, such as another optimizer, which a step of a copy would change.
 
     >>> weight = nn.Parameter(torch.zeros(3))
     >>> adam = torch.optim.Adam([weight])
@@ -78,7 +83,14 @@ def step_of_copy(
     probe.grad = torch.zeros_like(probe)
     # copy.copy() takes what PyTorch's __getstate__ returns, which lacks the attributes of other optimizers.
     twin = object.__new__(type(optimizer))
-    twin.__dict__.update(optimizer.__dict__)
+    for name, value in vars(optimizer).items():
+        if name.endswith("_hooks"):
+            setattr(twin, name, OrderedDict())
+        elif isinstance(value, int | float | str | None):
+            setattr(twin, name, value)
+        elif name not in _OF_PYTORCH:
+            return None
+    twin.defaults = dict(optimizer.defaults)
     twin.param_groups = [{**group, "params": [probe]}]
     twin.state = defaultdict(dict, {probe: copy.deepcopy(dict(state))})
     twin.step()
@@ -108,7 +120,7 @@ def _check_state(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any], sou
         if not state:
             continue
         try:  # with the settings of that time: momentum may be given or taken away since
-            usual = step_of_copy(optimizer, {**group, **then[number]}, parameter, {})
+            usual = step_of_copy(optimizer, {**group, **then[number]}, parameter, {}) or {}
         except _MISFITS:  # these settings are replaced, and may be damaged
             usual = {}
         for key in [*usual, *(key for key in state if key not in usual)]:
@@ -130,18 +142,21 @@ def _mismatch(value: object, wanted: object, parameter: Tensor) -> str | None:
         return None if fits else f"{_described(value)}, not a number"
     if not isinstance(wanted, Tensor):
         return None
-    # Other tensors, such as a history, may grow.
-    shaped = wanted.shape != parameter.shape or (isinstance(value, Tensor) and value.shape == wanted.shape)
-    alike = isinstance(value, Tensor) and value.is_floating_point() == wanted.is_floating_point()
-    if alike and shaped and isinstance(value, Tensor) and value.is_complex() == wanted.is_complex():
-        return None
+    if isinstance(value, Tensor):
+        # Other tensors, such as a history, may grow.
+        shaped = wanted.shape != parameter.shape or value.shape == wanted.shape
+        alike = value.is_floating_point() == wanted.is_floating_point() and value.is_complex() == wanted.is_complex()
+        if shaped and alike:
+            return None
     return f"{_described(value)}, not {_described(wanted)}"
 
 
 def _described(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    return repr(printable(value)) if isinstance(value, str) else str(value) if value is None else type(value).__name__
+    if isinstance(value, str):
+        return repr(printable(value))
+    return "None" if value is None else type(value).__name__
 
 
 def _in_one_line(error: Exception) -> str:

@@ -100,6 +100,8 @@ def pending_state_bytes(optimizer: torch.optim.Optimizer) -> int:
         return 0
     probe = torch.zeros(_PROBE, device=pending[0].device)
     state = step_of_copy(optimizer, optimizer.param_groups[0], probe, {})
+    if state is None:  # not known; as many as those of Adam
+        return int(2 * sum(p.nbytes for p in pending))
     kept = sum(v.nbytes for v in state.values() if isinstance(v, torch.Tensor) and v.numel() == _PROBE)
     return int(sum(p.nbytes for p in pending) * kept / probe.nbytes)
 

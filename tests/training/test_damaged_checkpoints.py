@@ -14,7 +14,7 @@ import torch
 from segtrain.errors import SegtrainError
 from segtrain.segmenters.mask_rcnn.weights import read_weights
 from segtrain.segmenters.state_file import read_state
-from segtrain.training.checkpoint import load_checkpoint, load_segmenter
+from segtrain.training.checkpoint import load_checkpoint, load_segmenter, restore_weights
 from segtrain.training.optimizer_state import restore_optimizer
 from segtrain.training.rehearsal import pending_state_bytes
 from segtrain.training.resume import find_resumed
@@ -152,6 +152,47 @@ class Own(torch.optim.SGD):
         for group in self.param_groups:
             group["dampening"] = 1 - 1 / self.factor
         super().step(closure)
+
+
+class Counting(torch.optim.SGD):
+    """An optimizer with attributes that change with each step."""
+
+    def __init__(self, groups: Any, lr: float) -> None:
+        super().__init__(groups, lr=lr, momentum=0.9)
+        self.seen = {"steps": 0}
+        self.base = torch.optim.SGD(self.param_groups, lr=lr)
+
+    def step(self, closure: Any = None) -> None:
+        self.seen["steps"] += 1
+        self.base.step()
+        super().step(closure)
+
+
+def test_an_optimizer_is_not_stepped_when_its_state_is_restored() -> None:
+    optimizer = stepped(Counting)
+    scheduled = stepped(torch.optim.AdamW)
+    torch.optim.lr_scheduler.ConstantLR(scheduled)
+    hooked = stepped(torch.optim.AdamW)
+    calls: list[object] = []
+    hooked.register_step_post_hook(lambda *given: calls.append(given))
+    for each in (optimizer, scheduled, hooked):
+        weights = [weight for group in each.param_groups for weight in group["params"]]
+        before = [weight.detach().clone() for weight in weights]
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        restore_optimizer(each, copy.deepcopy(each.state_dict()), "last.pt")
+        assert all(torch.equal(weight, then) for weight, then in zip(weights, before, strict=True))
+    assert isinstance(optimizer, Counting)
+    assert optimizer.seen == {"steps": 1}
+    assert not calls
+
+
+def test_complex_weights_are_restored() -> None:
+    network = torch.nn.Module()
+    network.w = torch.nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    restore_weights(network, network.state_dict(), "x.pt")
+    text = refusal(restore_weights, network, {"w": torch.ones(2)}, "x.pt")
+    assert "has w as float32, not as complex64" in text
 
 
 def stepped(kind: Any, **settings: Any) -> torch.optim.Optimizer:
