@@ -78,7 +78,7 @@ def run_evaluation(config: dict[str, Any], output_dir: Path, command: Command) -
         suspects = _write_suspects(output_dir, task.benchmark, results, pictures=config["gallery"] > 0)
         scores = {name: own.image_f1 for name, own in analyses.items() if own.image_f1 is not None}
         images = select_images(task.benchmark, scores, config["gallery"], reference, confused_images(results))
-        report = write_report(output_dir, results, images, suspects)
+        report = write_report(output_dir, results, images, suspects, threads)
     except Stopped as stop:
         again = command.line_with(output_dir=str(output_dir), resume="auto")
         raise _stopped(stop, task.rows, len(task.methods), folder.path, again) from None

@@ -30,13 +30,19 @@ def page_environment() -> Environment:
     return environment
 
 
-def html_report(results: "Results", images: "Sequence[GalleryItem]" = (), suspects: "SuspectList | None" = None) -> str:
+def html_report(
+    results: "Results",
+    images: "Sequence[GalleryItem]" = (),
+    suspects: "SuspectList | None" = None,
+    processes: int = 1,
+) -> str:
     """Write ``report.html``, the report as one self-contained HTML page.
 
     Args:
         results: an evaluation.
         images: images of the gallery.
         suspects: labels to look at; None if they were not looked for.
+        processes: number of processes that outline the objects of the gallery.
     """
     # These import torch, which the page of a data check starts faster without.
     from segtrain.metrics.tide import TYPES
@@ -61,7 +67,7 @@ def html_report(results: "Results", images: "Sequence[GalleryItem]" = (), suspec
             command="report",
             facts=summary(results),
             notes=notes(results),
-            sections=build_sections(results, images, suspects),
+            sections=build_sections(results, images, suspects, processes),
         )
     )
 

@@ -29,7 +29,11 @@ _CSV_COUNTS = ("images", "detections", "images_without_detections")
 
 
 def write_report(
-    output_dir: Path, results: Results, images: Sequence[GalleryItem] = (), suspects: SuspectList | None = None
+    output_dir: Path,
+    results: Results,
+    images: Sequence[GalleryItem] = (),
+    suspects: SuspectList | None = None,
+    processes: int = 1,
 ) -> Path:
     """Write the four files of an evaluation, each under a temporary name first.
 
@@ -38,6 +42,7 @@ def write_report(
         results: an evaluation.
         images: images of the gallery.
         suspects: labels to look at; None if they were not looked for.
+        processes: number of processes that outline the objects of the gallery.
 
     Returns:
         The path of ``report.html``.
@@ -46,7 +51,7 @@ def write_report(
         SegtrainError: the folder cannot be written.
     """
     markdown = partial(markdown_report, suspects=suspects)
-    html = partial(html_report, images=images, suspects=suspects)
+    html = partial(html_report, images=images, suspects=suspects, processes=processes)
     writers = (Results.to_json, csv_text, markdown, html)
     texts = [write(results) for write in with_progress("report", writers)]
     try:

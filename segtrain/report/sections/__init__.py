@@ -39,7 +39,7 @@ ABOUT: tuple[Maker, ...] = (data, environment, reproduce)
 
 
 def build_sections(
-    results: Results, images: Sequence[GalleryItem] = (), suspects: SuspectList | None = None
+    results: Results, images: Sequence[GalleryItem] = (), suspects: SuspectList | None = None, processes: int = 1
 ) -> list[Section]:
     """Build all sections that have something to show, with the glossary of their terms.
 
@@ -47,10 +47,11 @@ def build_sections(
         results: an evaluation.
         images: images of the gallery.
         suspects: labels to look at; None if they were not looked for.
+        processes: number of processes that outline the objects of the gallery.
     """
     made = [
         *(make(results) for make in FINDINGS),
-        gallery(results, images),
+        gallery(results, images, processes),
         *(make(results) for make in DETAILS),
         suspect_labels(results, suspects),
         methods(results),

@@ -9,8 +9,8 @@ from segtrain.report.gallery.encode import Legend, encode
 from segtrain.report.gallery.select import GalleryItem
 
 
-def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
-    """Show the chosen images; None without any."""
+def gallery(results: Results, items: Sequence[GalleryItem], processes: int) -> Section | None:
+    """Show the chosen images, outlined in so many processes; None without any."""
     if not items:
         return None
     categories = results.data.categories
@@ -19,7 +19,6 @@ def gallery(results: Results, items: Sequence[GalleryItem]) -> Section | None:
         {name for name, method in results.methods.items() if method.class_aware and len(categories) > 1},
         {name for name, method in results.methods.items() if not method.is_classical},
     )
-    processes = int(results.environment.get("threads", 1))  # of a thread each
     shown = encode(items, results.ranked, legend=legend, processes=processes)
     methods = [layer.title for layer in shown[0].layers if layer.is_method]
     total = results.data.images
