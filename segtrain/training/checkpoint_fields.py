@@ -55,6 +55,7 @@ _TRAINING: dict[str, Any] = {
     "schedule_origin": tuple[NonNegativeFloat, Natural, NonNegativeFloat] | None,
 }
 _LATER: dict[str, Any] = {"processes": Positive, "optimizer_entries": Natural}  # which files of before lack
+_METER_LATER: dict[str, Any] = {"left_out_in_a_row": Natural}
 _METER: dict[str, Any] = {
     "losses": dict[str, float],
     "steps": Natural,
@@ -107,13 +108,13 @@ def _check_training(training: object, source: str) -> None:
     """Check the state that only resuming needs."""
     training = _mapping(training, source, "training")
     _check(training, _TRAINING, source, "training.")
-    _check(_mapping(training.get("meter"), source, "training.meter"), _METER, source, "training.meter.")
+    meter = _mapping(training.get("meter"), source, "training.meter")
+    _check(meter, _METER, source, "training.meter.")
     _check(_mapping(training.get("optimizer"), source, "training.optimizer"), _OPTIMIZER, source, "training.optimizer.")
     for number, group in enumerate(training["optimizer"]["param_groups"]):
         _check(group, {"params": list[Natural]}, source, f"training.optimizer.param_groups[{number}].")
-    for name, hint in _LATER.items():
-        if name in training:
-            _check(training, {name: hint}, source, "training.")
+    for part, later, prefix in ((training, _LATER, "training."), (meter, _METER_LATER, "training.meter.")):
+        _check(part, {name: hint for name, hint in later.items() if name in part}, source, prefix)
     if "patience" in training:
         _check(_mapping(training["patience"], source, "training.patience"), _PATIENCE, source, "training.patience.")
     if "scaler" in training:  # of a run in float16

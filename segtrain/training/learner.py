@@ -63,10 +63,11 @@ class Meter:
         last_loss: sum of the loss terms of the latest batch; nan before the first one.
         skipped: ids of the images that could not be read so far.
         left_out: number of steps that were left out so far, because their loss was not finite.
+        left_out_in_a_row: number of the latest steps among them; 0 after a step that was not left out.
     """
 
     def __init__(self) -> None:
-        self.left_out = 0
+        self.left_out = self.left_out_in_a_row = 0
         self.last_loss = float("nan")
         self.skipped: set[int] = set()
         self._reset()
@@ -88,10 +89,12 @@ class Meter:
         """Close a step; the norm is the one before clipping."""
         self._steps += 1
         self._norm += gradient_norm
+        self.left_out_in_a_row = 0
 
     def leave_step_out(self) -> None:
         """Count a step whose loss was not finite."""
         self.left_out += 1
+        self.left_out_in_a_row += 1
 
     def time_step(self, seconds: float, waited: float) -> None:
         """Add the seconds that a step took, and how many of them it waited for data."""
@@ -108,8 +111,8 @@ class Meter:
     def state(self) -> dict[str, Any]:
         """Return what was added since the last call of `compute_and_reset`, as plain values."""
         sums = {"steps": self._steps, "images": self._images, "seconds": self._seconds, "waited": self._waited}
-        counted = {"skipped": sorted(self.skipped), "left_out": self.left_out}
-        return {"losses": dict(self._losses), **sums, "norm": self._norm, **counted}
+        left_out = {"left_out": self.left_out, "left_out_in_a_row": self.left_out_in_a_row}
+        return {"losses": dict(self._losses), **sums, "norm": self._norm, "skipped": sorted(self.skipped), **left_out}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
@@ -121,6 +124,7 @@ class Meter:
         self._steps, self._images = state["steps"], state["images"]
         self._seconds, self._waited, self._norm = state["seconds"], state["waited"], state["norm"]
         self.skipped, self.left_out = set(state["skipped"]), state["left_out"]
+        self.left_out_in_a_row = state.get("left_out_in_a_row", 0)  # which files of before lack
 
     def compute_and_reset(self) -> dict[str, float]:
         """Return the means over the steps since the last call, by their names in the log."""

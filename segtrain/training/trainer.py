@@ -84,7 +84,6 @@ class Trainer:
         self._epoch_batches = self._count_batches()
         self._saved_at, self._saved_step = self.state.seconds, self.state.step
         self._validation_seconds = 0.0
-        self._left_out = 0  # steps in a row
 
     @property
     def progress(self) -> float:
@@ -194,7 +193,6 @@ class Trainer:
     def _train_step(self, batches: Sequence[Batch]) -> None:
         try:
             self.learner.train_step(batches, self.state.step, self.progress, self.meter)
-            self._left_out = 0
         except NotFiniteError as error:
             self._leave_out(batches, error)
         self.state.step += 1
@@ -205,8 +203,7 @@ class Trainer:
         norms = norms_by_part(self.learner.segmenter)
         self.learner.leave_step_out()
         self.meter.leave_step_out()
-        self._left_out += 1
-        ends = self.settings.on_nan == "stop" or self._left_out == IN_A_ROW
+        ends = self.settings.on_nan == "stop" or self.meter.left_out_in_a_row == IN_A_ROW
         left_out = f"the step is left out, {self.meter.left_out} so far"
         if not ends and self.meter.left_out > BUNDLES:
             log.warning(f"{error}; {left_out}, of which the first {BUNDLES} are kept")

@@ -141,6 +141,16 @@ def test_three_in_a_row_end_a_training(index: CocoIndex, tmp_path: Path, monkeyp
     assert {path.name for path in (tmp_path / "nan").iterdir()} == {"step_1", "step_2", "step_3"}
 
 
+def test_three_in_a_row_end_a_training_across_a_resumption(
+    index: CocoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "checkpoints"
+    explode_at(monkeypatch, {2, 3, 4})
+    unet_run(index, folder, start=unet_checkpoint(), changes={"on_nan": "skip", "max_steps": 3}).fit()
+    with pytest.raises(SegtrainError, match="not finite at step 3"):
+        unet_run(index, folder, start=load_checkpoint(folder / "last.pt"), changes={"on_nan": "skip"}).fit()
+
+
 def test_a_step_is_repeated_to_the_bit(index: CocoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = settings(norm="batch", rois_per_image=16)  # those of the run's network
     node = {**checkpoint().config["segmenter"], **own}
